@@ -1,0 +1,83 @@
+/* What a green thread is: a stack, a libc thread control block, and the registers to go on with.
+ *
+ * A coroutine knows no scheduler and no events. Whoever embeds `struct coro` decides who runs next.
+ */
+#ifndef CORO_CORO_H
+#define CORO_CORO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct region;
+
+/* Owned by whoever may switch to the coroutine; `region` and `tp` are immutable after coro_new(). */
+struct coro {
+    _Alignas(16) void *sp; /* saved stack pointer while suspended */
+    uintptr_t tp;          /* thread pointer: what pthread_self() returns on this coroutine */
+    struct region *region; /* stack and control block; NULL for an adopted OS thread */
+};
+
+/* What pthread_attr_t says about a thread's stack. Sizes in bytes. */
+struct coro_attr {
+    size_t stack_size; /* usable bytes asked for, before rounding up to pages */
+    size_t guard_size; /* 0: no guard */
+    void *stack_addr;  /* lowest address of a stack that the program supplies, or NULL */
+};
+
+/* Where a coroutine's stack lies, as pthread_getattr_np() reports it. */
+struct coro_stack {
+    void *low;         /* lowest usable address (above the guard) */
+    size_t size;       /* from `low` to the end of the stack */
+    size_t guard_size; /* as asked for, rounded as glibc does */
+};
+
+/* Prepare the module: read libc's layout, choose the way to set the thread pointer.
+ * Returns NULL, or a sentence that says what this libc or kernel does not hold (see libc_check()).
+ * Called once, at start-up, before any other call here. */
+const char *coro_start(void);
+
+/* For tests: do as if the kernel lacked these. Called before coro_start(). */
+enum { CORO_WITHOUT_GUARD_INSTALL = 1, CORO_WITHOUT_FSGSBASE = 2 };
+void coro_pretend(unsigned without);
+
+/* Make a coroutine that runs entry(arg) at its first switch; entry must not return. An arg of NULL
+ * stands for the new struct coro itself.
+ * `extra` bytes (the same for every call in a process) behind the struct coro belong to the caller:
+ * zero when the memory is new, left as they were when a region is reused, so that the memory of a
+ * finished green thread stays readable as what it was. extra memory is 16-byte aligned and lies in
+ * the page of the control block.
+ * The coroutine gets a new thread id, stack and guard are as pthread_getattr_np() will report them.
+ * Returns NULL with errno ENOMEM or EAGAIN when there is no memory or address space, EINVAL when the
+ * stack has no room for the static TLS of the process (as pthread_create() does).
+ * May call the program's malloc: call it outside the runtime. Never switches. */
+struct coro *coro_new(const struct coro_attr *attr, size_t extra, void (*entry)(void *), void *arg);
+
+/* Give back a coroutine that will never run again; it must not be the running one. Its memory
+ * stays mapped and readable until it is reused. Takes one lock, never calls malloc. */
+void coro_delete(struct coro *c);
+
+/* Describe the calling OS thread (its own stack and control block) as a coroutine. */
+void coro_adopt(struct coro *c);
+
+/* Stop `from` (the running one), go on with `to`. Returns when somebody switches to `from`.
+ * Saves what the ABI calls callee-saved, the floating point control words and the thread pointer. */
+void coro_switch(struct coro *from, struct coro *to);
+
+void coro_stack_of(const struct coro *c, struct coro_stack *out);
+
+/* Give memory of long unused regions back to the kernel: of those free regions that were not used
+ * since the last call, all stacks but those of a few; at most `budget` regions in one call.
+ * Returns how many were trimmed. For idle moments; takes the slab's lock. */
+size_t coro_trim(size_t budget);
+
+/* For every region ever made, in use or not: f(tp, data). Used when a library with static TLS is
+ * loaded. Takes the slab's lock. */
+void coro_each_tp(void (*f)(uintptr_t tp, void *data), void *data);
+
+/* In a forked child: locks are remade; every region but that of `keep` stays where it is and is
+ * never reused (memory is shared copy-on-write; other coroutines' stacks may still be referred to).
+ * The region of `keep` became libc's main thread and is never reused either. */
+void coro_after_fork(struct coro *keep);
+
+#endif
