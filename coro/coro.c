@@ -125,7 +125,7 @@ struct coro *coro_new(const struct coro_attr *attr, size_t extra, void (*entry)(
     if (attr->stack_addr)
         top = (char *)(((uintptr_t)attr->stack_addr + attr->stack_size) & ~(uintptr_t)15);
     struct coro *c = stack_coro(r);
-    *c = (struct coro){.sp = frame_make(top, entry, arg), .tp = r->tp, .region = r};
+    *c = (struct coro){.sp = frame_make(top, entry, arg ? arg : c), .tp = r->tp, .region = r};
     return c;
 }
 

@@ -41,7 +41,8 @@ const char *coro_start(void);
 enum { CORO_WITHOUT_GUARD_INSTALL = 1, CORO_WITHOUT_FSGSBASE = 2 };
 void coro_pretend(unsigned without);
 
-/* Make a coroutine that runs entry(arg) at its first switch; entry must not return. An arg of NULL
+/* Make a coroutine that runs entry(arg) at its first switch, or entry(the coroutine) if arg is NULL;
+ * entry must not return. An arg of NULL
  * stands for the new struct coro itself.
  * `extra` bytes (the same for every call in a process) behind the struct coro belong to the caller:
  * zero when the memory is new, left as they were when a region is reused, so that the memory of a
@@ -63,6 +64,11 @@ void coro_adopt(struct coro *c);
 /* Stop `from` (the running one), go on with `to`. Returns when somebody switches to `from`.
  * Saves what the ABI calls callee-saved, the floating point control words and the thread pointer. */
 void coro_switch(struct coro *from, struct coro *to);
+
+/* Call fn(arg) with the thread pointer at `tp`, on the caller's stack; puts it back and returns what
+ * fn returned. fn must not switch, and no signal handler that reads thread-local storage may run
+ * meanwhile. In assembly, because compilers keep addresses of thread-local data across calls. */
+long coro_call_on(uintptr_t tp, long (*fn)(void *arg), void *arg);
 
 void coro_stack_of(const struct coro *c, struct coro_stack *out);
 

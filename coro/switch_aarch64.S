@@ -102,6 +102,36 @@ coro_switch:
         .cfi_endproc
         .size   coro_switch, . - coro_switch
 
+/* long coro_call_on(uintptr_t tp, long (*fn)(void *arg), void *arg) */
+        .globl  coro_call_on
+        .hidden coro_call_on
+        .type   coro_call_on, %function
+        .p2align 4
+coro_call_on:
+        .cfi_startproc
+        hint    #34                     /* bti c */
+        stp     x29, x30, [sp, #-32]!
+        .cfi_adjust_cfa_offset 32
+        .cfi_rel_offset x29, 0
+        .cfi_rel_offset x30, 8
+        str     x19, [sp, #16]
+        .cfi_rel_offset x19, 16
+        mov     x29, sp
+        mrs     x19, tpidr_el0
+        msr     tpidr_el0, x0
+        mov     x0, x2
+        blr     x1
+        msr     tpidr_el0, x19
+        ldr     x19, [sp, #16]
+        .cfi_restore x19
+        ldp     x29, x30, [sp], #32
+        .cfi_adjust_cfa_offset -32
+        .cfi_restore x29
+        .cfi_restore x30
+        ret
+        .cfi_endproc
+        .size   coro_call_on, . - coro_call_on
+
 /* Where a new coroutine's first switch returns to: x19 holds the function, x20 its argument.
  * The return address of this frame is undefined, so that debuggers and unwinders stop here; the nop
  * lies in the frame's range because they look up the byte before a return address. */
@@ -113,7 +143,6 @@ coro_switch:
         .cfi_undefined x30
         nop
 coro_begin:
-        hint    #36                     /* bti j: entered by ret */
         mov     x29, xzr
         mov     x30, xzr
         mov     x0, x20

@@ -84,7 +84,10 @@ coro_switch:
         popq    %rbp
         .cfi_adjust_cfa_offset -8
         .cfi_restore %rbp
-        ret
+        popq    %rcx                    /* a return would be predicted to go back to our caller */
+        .cfi_adjust_cfa_offset -8
+        .cfi_register %rip, %rcx
+        notrack jmp *%rcx
         .cfi_restore_state
 
 .Lload_mxcsr:
@@ -104,6 +107,61 @@ coro_switch:
         .cfi_endproc
         .size   coro_switch, . - coro_switch
 
+/* long coro_call_on(uintptr_t tp, long (*fn)(void *arg), void *arg) */
+        .globl  coro_call_on
+        .hidden coro_call_on
+        .type   coro_call_on, @function
+        .p2align 4
+coro_call_on:
+        .cfi_startproc
+        endbr64
+        pushq   %rbx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %rbx, 0
+        pushq   %r12
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r12, 0
+        pushq   %r13
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r13, 0
+        movq    %fs:0, %rbx             /* a block begins with its own address */
+        movq    %rsi, %r12
+        movq    %rdx, %r13
+        movq    %rdi, %rsi
+        call    .Lset_thread_pointer
+        movq    %r13, %rdi
+        call    *%r12
+        movq    %rax, %r12
+        movq    %rbx, %rsi
+        call    .Lset_thread_pointer
+        movq    %r12, %rax
+        popq    %r13
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %r13
+        popq    %r12
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %r12
+        popq    %rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %rbx
+        ret
+        .cfi_endproc
+        .size   coro_call_on, . - coro_call_on
+
+/* To rsi. */
+        .p2align 4
+.Lset_thread_pointer:
+        .cfi_startproc
+        cmpb    $0, coro_fsgsbase(%rip)
+        je      1f
+        wrfsbase %rsi
+        ret
+1:      movl    $ARCH_SET_FS, %edi
+        movl    $SYS_arch_prctl, %eax
+        syscall
+        ret
+        .cfi_endproc
+
 /* Where a new coroutine's first switch returns to: r12 holds the function, r13 its argument.
  * The return address of this frame is undefined, so that debuggers and unwinders stop here; the nop
  * lies in the frame's range because they look up the byte before a return address. */
@@ -115,7 +173,6 @@ coro_switch:
         .cfi_undefined %rip
         nop
 coro_begin:
-        endbr64
         xorl    %ebp, %ebp
         movq    %r13, %rdi
         call    *%r12
