@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "clock.h"
+#include "expect.h"
 
 struct address {
     union {
@@ -135,15 +135,18 @@ KIT_UNUSED static long net_fill(int fd)
                 size /= 2;
             }
         }
-        nap_ms(3);
+        sleep_ms(3);
     }
     return total;
 }
 
-/* Small buffers, so that little data fills the way. Call before data flows. */
+/* Small buffers, so that little data fills the way (TCP: below 1 MiB; AF_UNIX: some packets of
+ * any size below 2 KiB). Smaller ones would make TCP on loopback, whose segments are 64 KiB, wait
+ * for its timers. Call before data flows. */
 KIT_UNUSED static void net_small_buffers(int pair[2])
 {
-    int size = 4096;
+    struct address a = net_name(pair[0]);
+    int size = a.any.sa_family == AF_UNIX ? 4096 : 128 * 1024;
     for (int i = 0; i < 2; i++) {
         MUST(setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)));
         MUST(setsockopt(pair[i], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)));

@@ -11,40 +11,17 @@
 #include <signal.h>
 #include <sys/syscall.h>
 
-#include "check.h"
-#include "clock.h"
+#include "expect.h"
 
 static atomic_ulong ticker_count;
 static atomic_bool ticker_ends;
 static pthread_t ticker_thread;
 
-KIT_UNUSED static pthread_t spawn(void *(*body)(void *), void *arg)
-{
-    pthread_t thread;
-    int error = pthread_create(&thread, NULL, body, arg);
-    if (error != 0) {
-        say("BROKEN pthread_create: %s", check_errno_name(error));
-        _exit(99);
-    }
-    return thread;
-}
-
-KIT_UNUSED static void *join(pthread_t thread)
-{
-    void *result = NULL;
-    int error = pthread_join(thread, &result);
-    if (error != 0) {
-        say("BROKEN pthread_join: %s", check_errno_name(error));
-        _exit(99);
-    }
-    return result;
-}
-
 static void *ticker_body(void *unused)
 {
     (void)unused;
     while (!atomic_load(&ticker_ends)) {
-        nap_ms(1);
+        sleep_ms(1);
         atomic_fetch_add(&ticker_count, 1);
     }
     return NULL;
@@ -56,14 +33,14 @@ KIT_UNUSED static void ticker_start(void)
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old);
     atomic_store(&ticker_ends, false);
-    ticker_thread = spawn(ticker_body, NULL);
+    ticker_thread = start(ticker_body, NULL);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 KIT_UNUSED static void ticker_stop(void)
 {
     atomic_store(&ticker_ends, true);
-    join(ticker_thread);
+    finish(ticker_thread);
 }
 
 /* Returns when the ticker has moved on by ticks since the call. */
@@ -71,7 +48,7 @@ KIT_UNUSED static void ticker_wait(unsigned long ticks)
 {
     unsigned long goal = atomic_load(&ticker_count) + ticks;
     while ((long)(atomic_load(&ticker_count) - goal) < 0)
-        nap_ms(1);
+        sleep_ms(1);
 }
 
 /* The ticker's count, for a call without a peer: take it before, check with ticker_moved after. */
@@ -112,12 +89,12 @@ KIT_UNUSED static void settle(pid_t tid)
     for (int i = 0; i < 400 && asleep < 3; i++) {
         char state = '?';
         if (settle_by_time || !threads_state(tid, &state)) {
-            nap_ms(20);
+            sleep_ms(20);
             ticker_wait(8);
             return;
         }
         asleep = state == 'S' || state == 'D' ? asleep + 1 : 0;
-        nap_ms(2);
+        sleep_ms(2);
     }
 }
 
@@ -146,13 +123,13 @@ KIT_UNUSED static void later_start(struct later *later, void (*act)(void *), voi
     later->tid = (pid_t)syscall(SYS_gettid);
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old);
-    later->thread = spawn(later_body, later);
+    later->thread = start(later_body, later);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 KIT_UNUSED static void later_join(struct later *later)
 {
-    join(later->thread);
+    finish(later->thread);
 }
 
 /* Runs one blocking expression while another thread does act(arg). */
@@ -179,7 +156,7 @@ KIT_UNUSED static void sleeper_here(struct sleeper *sleeper)
 KIT_UNUSED static void sleeper_settle(struct sleeper *sleeper)
 {
     while (atomic_load(&sleeper->tid) == 0)
-        nap_ms(1);
+        sleep_ms(1);
     settle(atomic_load(&sleeper->tid));
 }
 
@@ -214,7 +191,7 @@ static void *kicker_body(void *arg)
     settle(kicker->tid);
     while (!atomic_load(&kicker->ends)) {
         pthread_kill(kicker->target, kicker->number);
-        nap_ms(10);
+        sleep_ms(10);
     }
     return NULL;
 }
@@ -229,7 +206,7 @@ KIT_UNUSED static void kicker_start(struct kicker *kicker, int number)
     atomic_store(&kicker->ends, false);
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old);
-    kicker->thread = spawn(kicker_body, kicker);
+    kicker->thread = start(kicker_body, kicker);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
@@ -237,7 +214,7 @@ KIT_UNUSED static void kicker_stop(struct kicker *kicker)
 {
     int error = errno;
     atomic_store(&kicker->ends, true);
-    join(kicker->thread);
+    finish(kicker->thread);
     errno = error;
 }
 
@@ -249,3 +226,13 @@ KIT_UNUSED static void kicker_stop(struct kicker *kicker)
         statement;                                                                                 \
         kicker_stop(&kicked);                                                                      \
     } while (0)
+
+/* A main that runs the table beside the ticker. */
+#define TICKING_MAIN(table)                                                                        \
+    int main(int argc, char **argv)                                                                \
+    {                                                                                              \
+        ticker_start();                                                                            \
+        int status = CHECKS_RUN(table, argc, argv);                                                \
+        ticker_stop();                                                                             \
+        return status;                                                                             \
+    }

@@ -2,11 +2,11 @@
  * peer is full and other threads run, goes on when the peer reads, and sends all of it. */
 #include <sys/uio.h>
 
-#include "../kit/net.h"
-#include "../kit/threads.h"
+#include "kit/net.h"
+#include "kit/threads.h"
 
 /* More than the small buffers of any kind hold, for streams. */
-enum { stream_size = 512 * 1024, packet_size = 1000 };
+enum { stream_size = 2 * 1024 * 1024, packet_size = 1000 };
 static char block[stream_size];
 
 static ssize_t by_send(int fd, char *from, size_t size)
@@ -60,17 +60,6 @@ static const struct form {
     {"pwritev2 at -1", by_pwritev2},
 };
 
-static const struct kind {
-    const char *name;
-    int family, type;
-} kinds[] = {
-    {"tcp4", AF_INET, SOCK_STREAM},
-    {"tcp6", AF_INET6, SOCK_STREAM},
-    {"unix stream", AF_UNIX, SOCK_STREAM},
-    {"unix seqpacket", AF_UNIX, SOCK_SEQPACKET},
-    {"unix dgram", AF_UNIX, SOCK_DGRAM},
-};
-
 struct reading {
     int fd;
     bool stream, right;
@@ -100,30 +89,54 @@ static void read_all(void *arg)
     }
 }
 
-int main(void)
+static void check_kind(int family, int type)
 {
+    bool stream = type == SOCK_STREAM;
+    size_t size = stream ? stream_size : packet_size;
     for (size_t i = 0; i < sizeof(block); i++)
         block[i] = (char)(i * 31 + (i >> 8));
-    ticker_start();
-    for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++) {
-        for (size_t f = 0; f < sizeof(forms) / sizeof(*forms); f++) {
-            bool stream = kinds[k].type == SOCK_STREAM;
-            size_t size = stream ? stream_size : packet_size;
-            int pair[2];
-            char what[96];
-            ssize_t n;
-            net_pair(kinds[k].family, kinds[k].type, pair);
-            net_small_buffers(pair);
-            struct reading reading = {pair[1], stream, false, net_fill(pair[0])};
-            snprintf(what, sizeof(what), "%s on a full %s waits for room", forms[f].name,
-                     kinds[k].name);
-            WHILE(read_all, &reading, n = forms[f].transmit(pair[0], block, size));
-            CHECK_INT(n, size, what);
-            CHECK(reading.right, "  and the peer gets it");
-            CHECK(!(fcntl(pair[0], F_GETFL) & O_NONBLOCK), "  leaves O_NONBLOCK off");
-            net_close(pair);
-        }
+    for (size_t f = 0; f < sizeof(forms) / sizeof(*forms); f++) {
+        int pair[2];
+        ssize_t n;
+        check_current = forms[f].name;
+        net_pair(family, type, pair);
+        net_small_buffers(pair);
+        struct reading reading = {pair[1], stream, false, net_fill(pair[0])};
+        WHILE(read_all, &reading, n = forms[f].transmit(pair[0], block, size));
+        EQUALS(n, size, "waits for room and sends all");
+        HOLDS(reading.right, "the peer gets it");
+        HOLDS(!(fcntl(pair[0], F_GETFL) & O_NONBLOCK), "leaves O_NONBLOCK off");
+        net_close(pair);
     }
-    ticker_stop();
-    return check_done();
 }
+
+static void tcp4(void)
+{
+    check_kind(AF_INET, SOCK_STREAM);
+}
+
+static void tcp6(void)
+{
+    check_kind(AF_INET6, SOCK_STREAM);
+}
+
+static void local_stream(void)
+{
+    check_kind(AF_UNIX, SOCK_STREAM);
+}
+
+static void local_seqpacket(void)
+{
+    check_kind(AF_UNIX, SOCK_SEQPACKET);
+}
+
+static void local_dgram(void)
+{
+    check_kind(AF_UNIX, SOCK_DGRAM);
+}
+
+static const struct check checks[] = {
+    CHECK(tcp4), CHECK(tcp6), CHECK(local_stream), CHECK(local_seqpacket), CHECK(local_dgram),
+};
+
+TICKING_MAIN(checks)
