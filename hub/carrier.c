@@ -1,0 +1,264 @@
+/* OS threads that run hubs: the main one, and those made here, which wait as spares until a hub is
+ * given to them.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "../coro/libc.h"
+#include "alloc.h"
+#include "gen/real.h"
+#include "internal.h"
+
+enum {
+    CARRIER_STACK = 128 * 1024,
+    MAIN_IDLE_STACK = 64 * 1024,
+    SPARES_KEPT = 2,          /* spares beyond this many retire when idle */
+    RETIRE_AFTER_S = 2,
+};
+
+/* Guards everything below, and the `next`, `all_next` and `retire` of carriers. */
+static struct lock spare_lock;
+static struct carrier *spare_head;
+static struct carrier *carrier_all;
+static size_t spare_count;
+static unsigned carrier_made, carrier_made_peak;
+static _Atomic unsigned carrier_starting;
+
+void carrier_set_mask(struct carrier *c, uint64_t mask)
+{
+    mask &= MASK_ALL;
+    c->mask = mask;
+    sys_4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
+}
+
+static void carrier_register(struct carrier *c)
+{
+    c->tid = (pid_t)sys_0(SYS_gettid);
+    lock_acquire(&spare_lock);
+    c->all_next = carrier_all;
+    carrier_all = c;
+    if (++carrier_made > carrier_made_peak)
+        carrier_made_peak = carrier_made;
+    lock_release(&spare_lock);
+}
+
+static void carrier_unregister(struct carrier *c)
+{
+    lock_acquire(&spare_lock);
+    struct carrier **slot = &carrier_all;
+    while (*slot && *slot != c)
+        slot = &(*slot)->all_next;
+    if (*slot)
+        *slot = c->all_next;
+    carrier_made--;
+    lock_release(&spare_lock);
+}
+
+/* ---- The list of spares ---- */
+
+void carrier_return_spare(struct carrier *c)
+{
+    lock_acquire(&spare_lock);
+    c->next = spare_head;
+    spare_head = c;
+    spare_count++;
+    lock_release(&spare_lock);
+}
+
+struct carrier *carrier_take_spare(bool may_spawn)
+{
+    for (;;) {
+        lock_acquire(&spare_lock);
+        struct carrier *c = spare_head;
+        if (c) {
+            spare_head = c->next;
+            spare_count--;
+        }
+        lock_release(&spare_lock);
+        if (c || !may_spawn)
+            return c;
+        if (!carrier_spawn(NULL))
+            return NULL;
+        /* The new thread lists itself; wait for it without burning the processor. */
+        while (atomic_load(&carrier_starting)) {
+            struct timespec ts = {0, 20000};
+            sys_2(SYS_nanosleep, &ts, NULL);
+        }
+    }
+}
+
+size_t carrier_spares(void)
+{
+    return __atomic_load_n(&spare_count, __ATOMIC_RELAXED) + atomic_load(&carrier_starting);
+}
+
+unsigned carrier_count(unsigned *peak)
+{
+    if (peak)
+        *peak = carrier_made_peak;
+    return carrier_made;
+}
+
+void carrier_give(struct carrier *c, struct hub *h)
+{
+    h->carrier = c;
+    atomic_store_explicit(&c->given, h, memory_order_release);
+    atomic_store_explicit(&c->wake, 1, memory_order_release);
+    sys_6(SYS_futex, &c->wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* Nobody needs this many: leave the list, unless somebody has just been given a hub. */
+static bool carrier_may_retire(struct carrier *c)
+{
+    bool leave = false;
+    if (c->forked)
+        return false;
+    lock_acquire(&spare_lock);
+    if (spare_count > SPARES_KEPT) {
+        for (struct carrier **slot = &spare_head; *slot; slot = &(*slot)->next) {
+            if (*slot == c) {
+                *slot = c->next;
+                spare_count--;
+                leave = true;
+                break;
+            }
+        }
+    }
+    lock_release(&spare_lock);
+    return leave;
+}
+
+/* ---- The idle context ---- */
+
+/* Waits until a hub is given; false when the carrier shall end. A spare beyond SPARES_KEPT leaves
+ * after RETIRE_AFTER_S; the others sleep without a time-out. */
+static bool carrier_wait(struct carrier *c, bool may_end)
+{
+    while (!atomic_load_explicit(&c->wake, memory_order_acquire)) {
+        bool retires = may_end && !c->forked && __atomic_load_n(&spare_count, __ATOMIC_RELAXED) >
+                                                    SPARES_KEPT;
+        struct timespec ts = {RETIRE_AFTER_S, 0};
+        long r = sys_6(SYS_futex, &c->wake, FUTEX_WAIT_PRIVATE, 0, retires ? &ts : NULL, NULL, 0);
+        if (r == -ETIMEDOUT && carrier_may_retire(c))
+            return false;
+    }
+    atomic_store_explicit(&c->wake, 0, memory_order_relaxed);
+    return true;
+}
+
+/* Runs hubs that are given to this OS thread. Comes back here whenever the green thread that runs
+ * on it, having lost the hub, rejoins (c->post). */
+static void carrier_idle(struct carrier *c, bool may_end)
+{
+    for (;;) {
+        struct green *g = c->post;
+        if (g) {
+            struct hub *h = g->hub;
+            c->post = NULL;
+            atomic_store_explicit(&g->state, GREEN_RUNNABLE, memory_order_relaxed);
+            carrier_return_spare(c);
+            sched_push_remote(h, g);
+        }
+        if (!carrier_wait(c, may_end))
+            return;
+        struct hub *h = atomic_exchange_explicit(&c->given, NULL, memory_order_acquire);
+        coro_switch(&c->idle, h->coro);
+    }
+}
+
+_Noreturn void carrier_idle_entry(void *carrier)
+{
+    libc_thread_begin();
+    atomic_store(&green_tls.own, OWN_HUB);
+    carrier_idle(carrier, false);
+    __builtin_trap();
+}
+
+static void *carrier_thread(void *arg)
+{
+    struct carrier *c = arg;
+    carrier_set_mask(c, MASK_ALL);
+    atomic_store(&green_tls.own, OWN_HUB);
+    coro_adopt(&c->idle);
+    c->native_tp = c->idle.tp;
+    carrier_register(c);
+    if (!atomic_load(&c->given))
+        carrier_return_spare(c);
+    atomic_fetch_sub(&carrier_starting, 1);
+    carrier_idle(c, true);
+    carrier_unregister(c);
+    green_free(c);
+    return NULL;
+}
+
+/* A new carrier, as a spare or (first != NULL) to run that hub at once. Calls the real
+ * pthread_create, and so the program's malloc: outside the runtime, or on the monitor. */
+bool carrier_spawn(struct hub *first)
+{
+    if (carrier_made + atomic_load(&carrier_starting) >= hub_settings.max_carriers) {
+        static _Atomic bool said;
+        static const char text[] =
+            "libgreen: the bound on operating-system threads is reached; calls that block now "
+            "stop the other green threads\nlibgreen: raise it with --max-carriers\n";
+        if (!atomic_exchange(&said, true))
+            sys_3(SYS_write, 2, text, sizeof text - 1);
+        return false;
+    }
+    struct carrier *c = green_calloc(1, sizeof *c);
+    if (!c)
+        return false;
+    if (first) {
+        first->carrier = c;
+        atomic_store(&c->given, first);
+        atomic_store(&c->wake, 1);
+    }
+    atomic_fetch_add(&carrier_starting, 1);
+    int error = native_thread(carrier_thread, c, CARRIER_STACK);
+    if (error) {
+        atomic_fetch_sub(&carrier_starting, 1);
+        green_free(c);
+        return false;
+    }
+    return true;
+}
+
+/* The main OS thread becomes the first carrier: it runs the main green thread now, so its idle
+ * context is a coroutine of ours. */
+int carrier_start(struct green *main_green)
+{
+    struct carrier *c = green_calloc(1, sizeof *c);
+    struct coro_attr attr = {.stack_size = MAIN_IDLE_STACK, .guard_size = 4096};
+    struct coro *idle = coro_new(&attr, green_extra, (void (*)(void *))carrier_idle_entry, c);
+    if (!c || !idle)
+        return EAGAIN;
+    c->idle = *idle;
+    c->native_tp = main_green->coro.tp;
+    carrier_register(c);
+    sys_4(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &c->mask, sizeof c->mask);
+    main_green->mask = c->mask;
+    main_green->carrier = c;
+    main_green->hub->carrier = c;
+    return 0;
+}
+
+/* In a forked child, on the carrier of the thread that forked: it is the only one. */
+void carrier_fork(struct green *self)
+{
+    struct carrier *c = self->carrier;
+    lock_init(&spare_lock);
+    spare_head = NULL;
+    spare_count = 0;
+    atomic_store(&carrier_starting, 0);
+    carrier_all = c;
+    c->all_next = NULL;
+    carrier_made = 1;
+    c->tid = (pid_t)sys_0(SYS_gettid);
+    c->post = NULL;
+    c->forked = true;
+    atomic_store(&c->given, NULL);
+    atomic_store(&c->wake, 0);
+    c->native_tp = self->coro.tp;
+}

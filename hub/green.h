@@ -1,0 +1,94 @@
+/* A green thread as the scheduler sees it. */
+#ifndef HUB_GREEN_H
+#define HUB_GREEN_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../coro/coro.h"
+#include "self.h"
+
+struct hub;
+struct carrier;
+
+enum green_state {
+    GREEN_RUNNING,  /* on a carrier, or detached */
+    GREEN_PARKED,   /* waits for unpark or its deadline */
+    GREEN_RUNNABLE, /* on a run queue or a remote queue */
+    GREEN_NOTIFIED, /* running, and unparked before it parked */
+    GREEN_DEAD,     /* finished; its memory waits to be reused */
+};
+
+/* What a parked green thread waits for: written by itself before it parks, read by dumps, gdb and
+ * the deadlock detector. */
+enum wait_kind {
+    WAIT_NOTHING,
+    WAIT_MUTEX,
+    WAIT_COND,
+    WAIT_RWLOCK,
+    WAIT_BARRIER,
+    WAIT_SEM,
+    WAIT_ONCE,
+    WAIT_FUTEX,
+    WAIT_JOIN,
+    WAIT_FILE, /* a FILE's lock */
+    WAIT_SLEEP,
+    WAIT_FD,
+    WAIT_POLL,
+    WAIT_SIGNALS, /* sigwait, pause, sigsuspend */
+    WAIT_CHILD,
+    WAIT_OFFLOAD,
+    WAIT_DNS,
+    WAIT_KINDS
+};
+
+#define DEADLINE_NEVER INT64_MAX
+
+/* Why green_interrupt() was called. */
+enum interrupt { INTERRUPT_SIGNAL = 1, INTERRUPT_CANCEL = 2 };
+
+/* "hub": touched only by whoever holds the green thread's hub. "self": by the green thread.
+ * "any": atomic, from any thread. */
+struct green {
+    struct coro coro;
+    struct green_tls *tls;   /* in its control block; immutable */
+    void (*entry)(struct green *g); /* what it runs; immutable */
+    struct hub *hub;         /* self and hub; changes only while the thread is not parked on it */
+    struct carrier *carrier; /* the OS thread that runs it; hub, at each resume */
+    _Atomic int state;       /* enum green_state; any */
+    bool foreign;            /* a stand-in for an OS thread that is not ours: parks on a futex */
+    bool bound;              /* keeps its OS thread for life; self */
+    bool pinned;             /* has something linked into its hub: not moved to another; hub */
+    uint16_t calls;          /* nesting of call_begin(); self */
+    uint8_t futile;          /* failed non-blocking calls since it last waited; self */
+    struct green *next; /* run queue or remote queue link; hub */
+
+    int64_t deadline;    /* absolute CLOCK_MONOTONIC ns; hub, while in the heap */
+    uint32_t timer_slot; /* position in the hub's heap + 1, 0 when not in it; hub */
+    bool timed_out;      /* the deadline woke it; hub */
+
+    /* For who looks: what it waits for and since when. Self, before parking. */
+    enum wait_kind waits_for;
+    const void *wait_object; /* lock address, or descriptor number as a pointer */
+    int64_t wait_since;      /* ns; only kept when somebody may ask (hub.h: hub_watch) */
+    uint64_t switches;       /* times it was resumed; hub */
+    int64_t run_since;       /* ns, when it was last resumed; only kept while hub_watch; hub */
+
+    /* Signals; see deliver.h. */
+    uint64_t mask;               /* kernel form of its signal mask, bit n-1 for signal n; self */
+    _Atomic uint64_t pending;    /* signals sent to this thread alone; any */
+    _Atomic uint32_t interrupts; /* enum interrupt bits; set by any, cleared by self */
+
+    /* All green threads: guarded by the list's lock (green_list_lock()). */
+    struct green *all_next, *all_prev;
+    uint64_t id; /* 1 is main; immutable */
+    char name[16];
+};
+
+/* Visit every live green thread under the list's lock: f must not switch nor create threads. */
+void green_each(void (*f)(struct green *g, void *data), void *data);
+size_t green_count(void);
+
+#endif

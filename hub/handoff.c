@@ -1,0 +1,55 @@
+/* A green thread and its hub part: at once when a call is known to block (call_begin), for life
+ * when it changes kernel state of its OS thread (green_pin). The monitor does the third way.
+ *
+ * The protocol between `own`, `in` and who takes the hub:
+ *   enter: in = 1; load own. ATTACHED: go on. REQUESTED: CAS to ATTACHED and yield, or, if that
+ *          fails, DETACHED: rejoin (enter.c).
+ *   take:  CAS own ATTACHED -> REQUESTED; membarrier; if `in` is 0 and the thread is still the
+ *          hub's current: CAS REQUESTED -> DETACHED. Won: the hub belongs to the taker, who gives
+ *          it to a spare carrier. Lost: CAS back.
+ *   rejoin: stop in the OS thread's post slot and switch to its idle context, which lists itself as
+ *          a spare and pushes the thread to its hub's remote queue (carrier.c). Publishing before
+ *          the stack is out of use would let it run twice.
+ */
+#include <errno.h>
+
+#include "internal.h"
+
+/* Give the hub of the calling, attached thread to a spare carrier. Inside the runtime. */
+static bool handoff_give(struct green *g, struct carrier *spare)
+{
+    struct hub *h = g->hub;
+    h->handoffs++;
+    atomic_store_explicit(&h->current, NULL, memory_order_relaxed);
+    atomic_store_explicit(&h->switches, atomic_load(&h->switches) + 1, memory_order_relaxed);
+    atomic_store_explicit(&green_tls.own, OWN_DETACHED, memory_order_release);
+    carrier_give(spare, h);
+    return true;
+}
+
+void call_begin(void)
+{
+    int e = errno;
+    struct green *g = self_green();
+    if (g && !hub_settings.strict && g->calls++ == 0) {
+        struct carrier *spare = carrier_take_spare(true);
+        if (spare) {
+            enter();
+            handoff_give(g, spare);
+            atomic_store_explicit(&green_tls.in, 0, memory_order_release);
+            monitor_wake();
+        }
+    }
+    errno = e;
+}
+
+void call_end(void)
+{
+    struct green *g = self_green();
+    if (!g || hub_settings.strict || --g->calls)
+        return;
+    int e = errno;
+    enter();
+    leave();
+    errno = e;
+}

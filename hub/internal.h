@@ -1,0 +1,217 @@
+/* What the files of hub/ share; nothing outside includes it. */
+#ifndef HUB_INTERNAL_H
+#define HUB_INTERNAL_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "../coro/lock.h"
+#include "../coro/sys.h"
+#include "hub.h"
+
+struct ev_loop;
+struct io_watch;
+
+enum {
+    HUBS_MAX = 256,
+    SWITCH_BUDGET = 128, /* direct switches between two polls */
+};
+
+/* What is to be done for the context that was left, once its stack is no longer in use. */
+enum after { AFTER_NOTHING, AFTER_PARK, AFTER_YIELD, AFTER_EXIT };
+
+/* An operating-system thread of ours that can run a hub and its green threads.
+ * Owned by its OS thread, but for `hub` and `wake`, by which whoever holds a hub gives it away. */
+struct carrier {
+    struct coro idle;            /* its idle context: native, or a coroutine on the main OS thread */
+    pid_t tid;                   /* immutable */
+    uintptr_t native_tp;         /* libc's own control block of this OS thread; immutable */
+    uint64_t mask;               /* the kernel's signal mask of this OS thread */
+    struct green *post;          /* a green thread that stopped here to rejoin its hub */
+    _Atomic(struct hub *) given; /* a hub to run; futex word beside it */
+    _Atomic int wake;            /* futex: 1 when `given` was set or the carrier shall end */
+    struct carrier *next;        /* list of spares; spare lock */
+    struct carrier *all_next;    /* list of all carriers; spare lock */
+    bool forked;                 /* made children: never retires; owner */
+    bool retire;                 /* spare lock */
+};
+
+struct timer {
+    int64_t deadline;
+    struct green *green;
+};
+
+/* A libev loop with its run queue and timers. "holder": touched only by the OS thread that holds
+ * the hub (runs it or one of its green threads attached). */
+struct hub {
+    struct coro *coro;                   /* the hub's own context; immutable */
+    struct green_tls *tls;               /* immutable */
+    struct carrier *carrier;             /* who holds it; holder, and whoever hands it off */
+    _Atomic(struct green *) current;     /* the attached green thread that runs; holder, monitor */
+    _Atomic uint64_t switches;           /* holder writes; the monitor reads */
+    struct green *left;                  /* the context just left; holder */
+    enum after after;                    /* and what to do for it; holder */
+    int budget;                          /* direct switches until the next poll; holder */
+    struct green *run_head, *run_tail;   /* run queue; holder */
+    size_t run_length;                   /* holder writes; others read as a hint */
+    _Atomic(struct green *) remote;      /* pushed by any thread, newest first */
+    _Atomic int listening;               /* somebody waits on the epoll descriptor; LISTEN_ bits */
+    struct timer *timers;                /* 4-ary heap; holder */
+    uint32_t timer_count, timer_room;    /* holder */
+    _Atomic int64_t next_deadline;       /* of timers[0]; holder writes */
+    struct ev_loop *loop;                /* holder */
+    int epfd;                            /* immutable until fork */
+    struct ev_async *async;              /* immutable */
+    struct io_watch **watches;           /* chunks by descriptor number; holder */
+    bool watchers_pending;               /* started, but not in the epoll set yet; holder */
+    struct lock commands_lock;           /* guards commands */
+    struct hub_command *commands;        /* from other threads */
+    unsigned index;                      /* immutable */
+    bool (*release)(struct green *);     /* for AFTER_EXIT; holder */
+    /* monitor only */
+    uint64_t seen_switches;
+    int64_t stuck_since;
+    int64_t stuck_cpu;
+    /* figures; holder writes */
+    uint64_t polls, parks, detaches, rejoins, handoffs;
+};
+
+enum { LISTEN_HUB = 1, LISTEN_MONITOR = 2 };
+
+/* A request to a hub from a thread that does not hold it. Freed by the hub. */
+struct hub_command {
+    void (*run)(struct hub *h, struct hub_command *c);
+    struct hub_command *next;
+    int fd, duplicate;
+    uint32_t generation;
+};
+
+extern struct hub *hub_all[HUBS_MAX];
+extern _Atomic unsigned hub_count;
+extern struct hub_settings hub_settings; /* immutable after hub_start() */
+extern bool hub_enter_fences; /* no membarrier: every entry needs a full fence */
+
+/* ---- enter.c: the brackets round hub state ---- */
+
+/* Returns the green thread that is attached from here on, or the foreign stand-in. */
+struct green *enter_slow(void);
+void leave_deferred(void);
+
+static inline struct green *enter(void)
+{
+    atomic_store_explicit(&green_tls.in, 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (__builtin_expect(hub_enter_fences, 0))
+        atomic_thread_fence(memory_order_seq_cst);
+    if (__builtin_expect(
+            atomic_load_explicit(&green_tls.own, memory_order_relaxed) != OWN_ATTACHED, 0))
+        return enter_slow();
+    return green_tls.self;
+}
+
+static inline void leave(void)
+{
+    atomic_store_explicit(&green_tls.in, 0, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (__builtin_expect(atomic_load_explicit(&green_tls.deferred, memory_order_relaxed), 0))
+        leave_deferred();
+}
+
+/* The hub that the calling thread holds, or NULL. Inside the runtime only. */
+static inline struct hub *hub_held(void)
+{
+    int own = atomic_load_explicit(&green_tls.own, memory_order_relaxed);
+    if (own <= OWN_REQUESTED)
+        return green_tls.self->hub;
+    return green_tls.hub;
+}
+
+/* ---- sched.c ---- */
+void sched_switch(struct green *self, enum after after);
+void sched_finish(struct hub *h);
+void sched_resume(struct hub *h, struct coro *from, struct green *next);
+void sched_push(struct hub *h, struct green *g);
+struct green *sched_pop(struct hub *h);
+void sched_push_remote(struct hub *h, struct green *g);
+void sched_drain_remote(struct hub *h);
+void unpark(struct green *g);
+void unpark_first(struct green *g); /* to the head of the run queue where this thread holds it */
+
+/* Park until done(arg), the deadline, or an interrupt that `flags` (WAIT_BY_) let through or that
+ * must run handlers: then PARK_INTERRUPTED. Inside the runtime; stays inside. */
+enum park_result { PARK_DONE, PARK_TIMED_OUT, PARK_INTERRUPTED };
+enum park_result park_until(struct green *g, bool (*done)(void *), void *arg, int64_t deadline);
+
+/* After PARK_INTERRUPTED and once the caller is off every queue: leaves the runtime, runs what is
+ * pending, enters again. Returns true when the wait shall end with *result, else it goes on. */
+bool park_interrupted(struct green *g, int flags, enum wait_result *result);
+
+/* The words in the control block at tp. */
+struct green_tls *green_tls_at(uintptr_t tp);
+
+/* ---- timer.c: holder of h only ---- */
+void timer_add(struct hub *h, struct green *g, int64_t deadline);
+void timer_remove(struct hub *h, struct green *g);
+void timer_expire(struct hub *h, int64_t now); /* unparks all that are due */
+
+/* ---- loop.c: the hub's own context and libev ---- */
+struct hub *hub_new(unsigned index);
+int hub_loop_open(struct hub *h);
+void hub_wake(struct hub *h); /* any thread: end its wait in epoll, or the monitor's */
+void hub_command_send(struct hub *h, struct hub_command *c);
+void hub_commands_run(struct hub *h);
+extern size_t green_extra; /* bytes of what embeds struct green */
+
+/* ---- deliver.c: the hub waits with a signal mask that lets in what any green thread takes ---- */
+void deliver_idle_begin(struct hub *h);
+void deliver_mask_added(uint64_t mask);   /* a green thread with this mask came to be */
+void deliver_mask_removed(uint64_t mask); /* and ended, or changed it */
+void deliver_fork(uint64_t mask);
+
+/* ---- fdtable.c ---- */
+int fd_private_copy(int fd); /* a private duplicate of the description, or -1 */
+void fd_fork(void);
+
+/* ---- io.c ---- */
+void io_fork(struct hub *h);
+void io_closing(struct hub *h, int fd);
+
+/* ---- wait.c ---- */
+void wait_fork(void);
+
+/* ---- carrier.c ---- */
+int carrier_start(struct green *main_green);
+struct carrier *carrier_take_spare(bool may_spawn);
+void carrier_return_spare(struct carrier *c);
+void carrier_give(struct carrier *c, struct hub *h);
+_Noreturn void carrier_idle_entry(void *carrier);
+bool carrier_spawn(struct hub *first);
+void carrier_set_mask(struct carrier *c, uint64_t mask);
+size_t carrier_spares(void);
+unsigned carrier_count(unsigned *peak);
+void carrier_fork(struct green *self);
+
+/* ---- monitor.c ---- */
+int monitor_start(void);
+void monitor_wake_slow(void);
+void monitor_poke(void); /* end its wait on the hubs' epoll descriptors */
+void monitor_fork(void);
+extern _Atomic int monitor_asleep;
+static inline void monitor_wake(void)
+{
+    if (__builtin_expect(atomic_load_explicit(&monitor_asleep, memory_order_relaxed), 0))
+        monitor_wake_slow();
+}
+
+/* ---- native.c ---- */
+
+/* The kernel's form of a mask of all signals but 32 and 33. */
+#define MASK_ALL (~(((uint64_t)1 << 31) | ((uint64_t)1 << 32)))
+int native_thread(void *(*fn)(void *), void *arg, size_t stack);
+
+/* ---- offload.c ---- */
+void offload_fork(void);
+uint64_t offload_calls(void);
+unsigned offload_threads(void);
+
+#endif

@@ -1,0 +1,333 @@
+/* Waiting for descriptors: one libev watcher per descriptor and hub, armed lazily and left armed
+ * between waits; the waiters of a descriptor stand in a list.
+ *
+ * Everything is owned by the hub's holder. Other threads that close a descriptor send a command.
+ * Level-triggered throughout: a waiter that does not use what woke it costs nobody anything,
+ * because the next poll reports it again.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include <ev.h>
+
+#include "alloc.h"
+#include "gen/real.h"
+#include "internal.h"
+
+enum { WATCH_CHUNK = 1024, WATCH_CHUNKS = 4096 };
+
+/* One wait; lies on the waiting green thread's stack. */
+struct io_group {
+    struct green *green;
+    struct io_waiter *waiters;
+    size_t count;
+    bool fired;
+};
+
+struct io_waiter {
+    struct io_waiter *next, *prev;
+    struct io_watch *watch; /* NULL when not linked */
+    struct io_group *group;
+    int fd; /* where to go on; changes when the descriptor is closed under the waiter */
+    uint8_t events;
+    bool exclusive;
+};
+
+struct io_watch {
+    ev_io io;
+    uint32_t generation; /* of the descriptor number when it was armed */
+    uint8_t armed;       /* IO_ events that the watcher is started for */
+    struct io_waiter *head, *tail;
+};
+
+/* ---- Watches ---- */
+
+static struct io_watch *watch_find(struct hub *h, int fd, bool make)
+{
+    unsigned i = (unsigned)fd / WATCH_CHUNK;
+    if (fd < 0 || i >= WATCH_CHUNKS)
+        return NULL;
+    if (!h->watches) {
+        if (!make)
+            return NULL;
+        h->watches = green_calloc(WATCH_CHUNKS, sizeof *h->watches);
+        if (!h->watches)
+            return NULL;
+    }
+    if (!h->watches[i]) {
+        if (!make)
+            return NULL;
+        h->watches[i] = green_calloc(WATCH_CHUNK, sizeof **h->watches);
+        if (!h->watches[i])
+            return NULL;
+    }
+    return &h->watches[i][(unsigned)fd % WATCH_CHUNK];
+}
+
+static int ev_events(int events)
+{
+    return (events & IO_READ ? EV_READ : 0) | (events & IO_WRITE ? EV_WRITE : 0);
+}
+
+static int io_events(int revents)
+{
+    return (revents & EV_READ ? IO_READ : 0) | (revents & EV_WRITE ? IO_WRITE : 0);
+}
+
+static void waiter_unlink(struct io_waiter *w)
+{
+    struct io_watch *watch = w->watch;
+    if (!watch)
+        return;
+    *(w->prev ? &w->prev->next : &watch->head) = w->next;
+    *(w->next ? &w->next->prev : &watch->tail) = w->prev;
+    w->watch = NULL;
+}
+
+static void waiter_link(struct io_watch *watch, struct io_waiter *w)
+{
+    w->next = NULL;
+    w->prev = watch->tail;
+    *(watch->tail ? &watch->tail->next : &watch->head) = w;
+    watch->tail = w;
+    w->watch = watch;
+}
+
+static void group_fire(struct io_group *group)
+{
+    for (size_t i = 0; i < group->count; i++)
+        waiter_unlink(&group->waiters[i]);
+    group->fired = true;
+    group->green->pinned = false;
+    unpark(group->green);
+}
+
+static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct io_watch *watch = (struct io_watch *)io;
+    if (revents & EV_ERROR) {
+        /* The descriptor cannot be watched, and libev has stopped the watcher: who waits for it
+         * shall try its call. */
+        watch->armed = 0;
+        while (watch->head)
+            group_fire(watch->head->group);
+        return;
+    }
+    int ready = io_events(revents);
+    int exclusive_left = IO_READ | IO_WRITE;
+    int wanted = 0;
+    for (struct io_waiter *w = watch->head, *next; w; w = next) {
+        next = w->next;
+        int hit = w->events & ready;
+        wanted |= w->events;
+        if (!hit || (w->exclusive && !(hit & exclusive_left)))
+            continue;
+        if (w->exclusive)
+            exclusive_left &= ~hit;
+        group_fire(w->group);
+        /* A group may hold several waiters of one descriptor: next may be gone. */
+        next = watch->head == NULL ? NULL : next && next->watch == watch ? next : watch->head;
+    }
+    if (ready & ~wanted) {
+        /* Nobody wants this: stop asking for it. libev then drops it from the epoll set. */
+        watch->armed = (uint8_t)wanted;
+        ev_io_stop(loop, io);
+        if (wanted) {
+            ev_io_modify(io, ev_events(wanted));
+            ev_io_start(loop, io);
+        }
+    }
+}
+
+static void watch_arm(struct hub *h, struct io_watch *watch, int fd, int events, uint32_t generation)
+{
+    if (watch->generation == generation && (watch->armed & events) == events)
+        return;
+    bool fresh = watch->generation != generation || !watch->armed;
+    int all = fresh && watch->generation != generation ? events : watch->armed | events;
+    if (watch->armed)
+        ev_io_stop(h->loop, &watch->io);
+    else if (!watch->io.cb)
+        ev_init(&watch->io, on_ready);
+    if (fresh)
+        ev_io_set(&watch->io, fd, ev_events(all));
+    else
+        ev_io_modify(&watch->io, ev_events(all));
+    ev_io_start(h->loop, &watch->io);
+    watch->armed = (uint8_t)all;
+    watch->generation = generation;
+    h->watchers_pending = true;
+}
+
+/* ---- Closing under a watcher ---- */
+
+static void watch_stop(struct hub *h, struct io_watch *watch, int fd)
+{
+    if (!watch->armed)
+        return;
+    ev_io_stop(h->loop, &watch->io);
+    watch->armed = 0;
+    struct epoll_event ignored = {0};
+    sys_4(SYS_epoll_ctl, h->epfd, EPOLL_CTL_DEL, fd, &ignored);
+}
+
+/* Move the waiters of a closed number to `duplicate`, which keeps its description. */
+static void watch_move(struct hub *h, struct io_watch *from, int duplicate)
+{
+    struct io_watch *to = watch_find(h, duplicate, true);
+    struct fd_entry *e = fd_entry(duplicate);
+    int events = 0;
+    struct io_waiter *w;
+    while ((w = from->head)) {
+        waiter_unlink(w);
+        w->fd = duplicate;
+        if (e)
+            atomic_fetch_add_explicit(&e->users, 1, memory_order_relaxed);
+        events |= w->events;
+        if (to)
+            waiter_link(to, w);
+    }
+    if (to && events && e)
+        watch_arm(h, to, duplicate, events,
+                  atomic_load_explicit(&e->generation, memory_order_relaxed));
+}
+
+static void on_closed_elsewhere(struct hub *h, struct hub_command *c)
+{
+    struct io_watch *watch = watch_find(h, c->fd, false);
+    if (!watch)
+        return;
+    if (watch->generation != c->generation) {
+        if (watch->armed)
+            ev_io_stop(h->loop, &watch->io);
+        watch->armed = 0;
+        if (watch->head && c->duplicate >= 0)
+            watch_move(h, watch, c->duplicate);
+    }
+}
+
+void io_closing(struct hub *h, int fd)
+{
+    struct io_watch *watch = watch_find(h, fd, false);
+    if (!watch || (!watch->armed && !watch->head))
+        return;
+    if (hub_held() == h) {
+        watch_stop(h, watch, fd);
+        if (watch->head) {
+            int duplicate = fd_private_copy(fd);
+            if (duplicate >= 0)
+                watch_move(h, watch, duplicate);
+        }
+        return;
+    }
+    struct epoll_event ignored = {0};
+    sys_4(SYS_epoll_ctl, h->epfd, EPOLL_CTL_DEL, fd, &ignored);
+    struct hub_command *c = green_calloc(1, sizeof *c);
+    struct fd_entry *e = fd_entry(fd);
+    if (!c)
+        return;
+    c->run = on_closed_elsewhere;
+    c->fd = fd;
+    c->duplicate = __atomic_load_n(&watch->head, __ATOMIC_RELAXED) ? fd_private_copy(fd) : -1;
+    c->generation = atomic_load(&e->generation);
+    hub_command_send(h, c);
+}
+
+/* ---- Waiting ---- */
+
+static bool group_fired(void *arg)
+{
+    return ((struct io_group *)arg)->fired;
+}
+
+static bool group_add(struct hub *h, struct io_group *group, struct io_waiter *w, int fd, int events,
+                      bool exclusive)
+{
+    struct io_watch *watch = watch_find(h, fd, true);
+    struct fd_entry *e = fd_entry(fd);
+    *w = (struct io_waiter){.group = group, .fd = fd, .events = (uint8_t)events,
+                            .exclusive = exclusive};
+    if (!watch || !e)
+        return false;
+    uint32_t generation = atomic_load_explicit(&e->generation, memory_order_relaxed);
+    if (watch->generation != generation && watch->head)
+        hub_commands_run(h); /* those who wait for the number's former description move on first */
+    watch_arm(h, watch, fd, events, generation);
+    waiter_link(watch, w);
+    return true;
+}
+
+static enum wait_result group_wait(struct green *g, struct io_group *group, int64_t deadline,
+                                   int flags)
+{
+    enum wait_result result = WAIT_WOKEN;
+    g->pinned = true;
+    enum park_result r = park_until(g, group_fired, group, deadline);
+    for (size_t i = 0; i < group->count; i++)
+        waiter_unlink(&group->waiters[i]);
+    g->pinned = false;
+    if (r == PARK_TIMED_OUT)
+        return WAIT_TIMED_OUT;
+    if (r == PARK_INTERRUPTED && !park_interrupted(g, flags, &result))
+        result = WAIT_RESTARTED;
+    return result;
+}
+
+enum wait_result io_wait(int *fd, int events, int64_t deadline, int flags)
+{
+    struct green *g = enter();
+    struct io_waiter w;
+    struct io_group group = {.green = g, .waiters = &w, .count = 1};
+    enum wait_result result = WAIT_WOKEN;
+    if (!g->foreign && group_add(g->hub, &group, &w, *fd, events, true)) {
+        g->waits_for = WAIT_FD;
+        g->wait_object = (void *)(intptr_t)*fd;
+        result = group_wait(g, &group, deadline, flags);
+        *fd = w.fd;
+    }
+    leave();
+    return result;
+}
+
+enum wait_result io_wait_any(const struct io_poll *set, size_t n, int64_t deadline, int flags)
+{
+    struct green *g = enter();
+    struct io_waiter waiters[IO_POLL_MAX];
+    struct io_group group = {.green = g, .waiters = waiters, .count = 0};
+    enum wait_result result = WAIT_WOKEN;
+    bool all = !g->foreign && n <= IO_POLL_MAX;
+    while (all && group.count < n) {
+        const struct io_poll *p = &set[group.count];
+        all = group_add(g->hub, &group, &waiters[group.count], p->fd, p->events, false);
+        group.count++;
+    }
+    if (all) {
+        g->waits_for = WAIT_POLL;
+        g->wait_object = n ? (void *)(intptr_t)set[0].fd : NULL;
+        result = group_wait(g, &group, deadline, flags);
+    } else {
+        for (size_t i = 0; i < group.count; i++)
+            waiter_unlink(&waiters[i]);
+    }
+    leave();
+    return result;
+}
+
+void io_wait_done(int fd, int original)
+{
+    if (fd == original)
+        return;
+    struct fd_entry *e = fd_entry(fd);
+    if (e && atomic_fetch_sub_explicit(&e->users, 1, memory_order_relaxed) > 1)
+        return;
+    fd_closing(fd);
+    fd_private_closed(fd);
+    sys_1(SYS_close, fd);
+}
+
+/* In a forked child: the loop is a new one, and nobody waits. */
+void io_fork(struct hub *h)
+{
+    h->watches = NULL;
+}

@@ -1,0 +1,240 @@
+/* The hub's own context: it polls libev when no green thread is runnable, or when enough of them
+ * have run since the last poll, and starts the next one.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+#include <ev.h>
+
+#include "../coro/libc.h"
+#include "alloc.h"
+#include "evglue.h"
+#include "gen/real.h"
+#include "internal.h"
+
+enum { HUB_STACK = 256 * 1024 };
+
+struct hub *hub_all[HUBS_MAX];
+_Atomic unsigned hub_count;
+size_t green_extra;
+
+/* The hub whose loop is being made: evglue_opened() learns from it whose descriptor it is.
+ * Guarded by hub_new() being called by one thread at a time (start-up, fork). */
+static struct hub *hub_making;
+
+/* ---- Waking a hub ---- */
+
+void hub_wake(struct hub *h)
+{
+    int listening = atomic_load(&h->listening);
+    if (!listening || hub_held() == h)
+        return;
+    if (listening & LISTEN_HUB)
+        ev_async_send(h->loop, h->async);
+    if (listening & LISTEN_MONITOR)
+        monitor_poke();
+}
+
+static void on_async(struct ev_loop *loop, ev_async *w, int revents)
+{
+    (void)loop;
+    (void)w;
+    (void)revents;
+}
+
+void hub_command_send(struct hub *h, struct hub_command *c)
+{
+    lock_acquire(&h->commands_lock);
+    c->next = h->commands;
+    h->commands = c;
+    lock_release(&h->commands_lock);
+    atomic_thread_fence(memory_order_seq_cst);
+    hub_wake(h);
+}
+
+void hub_commands_run(struct hub *h)
+{
+    if (!__atomic_load_n(&h->commands, __ATOMIC_RELAXED))
+        return;
+    lock_acquire(&h->commands_lock);
+    struct hub_command *c = h->commands;
+    h->commands = NULL;
+    lock_release(&h->commands_lock);
+    while (c) {
+        struct hub_command *next = c->next;
+        c->run(h, c);
+        green_free(c);
+        c = next;
+    }
+}
+
+/* ---- libev's side ---- */
+
+int evglue_opened(int fd, enum evglue_kind kind)
+{
+    fd = fd_make_private(fd);
+    if (kind == EVGLUE_EPOLL && hub_making)
+        hub_making->epfd = fd;
+    return fd;
+}
+
+void evglue_closed(int fd)
+{
+    fd_private_closed(fd);
+}
+
+static struct hub *hub_of_epfd(int epfd)
+{
+    for (unsigned i = 0; i < HUBS_MAX && hub_all[i]; i++)
+        if (hub_all[i]->epfd == epfd)
+            return hub_all[i];
+    return NULL;
+}
+
+/* epoll_pwait2(2), Linux 5.11; elsewhere the milliseconds are rounded up. */
+static int epoll_wait_ns(int epfd, struct epoll_event *events, int max, int64_t ns)
+{
+    static _Atomic bool lacking;
+    long r;
+    if (!atomic_load_explicit(&lacking, memory_order_relaxed)) {
+        struct timespec ts = {ns / 1000000000, ns % 1000000000};
+        r = sys_6(SYS_epoll_pwait2, epfd, events, max, ns < 0 ? NULL : &ts, NULL, 0);
+        if (r != -ENOSYS && r != -EPERM)
+            goto out;
+        atomic_store_explicit(&lacking, true, memory_order_relaxed);
+    }
+    int64_t ms = ns < 0 ? -1 : (ns + 999999) / 1000000;
+    r = sys_6(SYS_epoll_pwait, epfd, events, max, ms > 86400000 ? 86400000 : ms, NULL, 0);
+out:
+    if (r < 0) {
+        errno = (int)-r;
+        return -1;
+    }
+    return (int)r;
+}
+
+/* How long may the hub wait? 0 when somebody is runnable, else until the nearest deadline; libev's
+ * own opinion counts only as a shorter one (timers of c-ares). */
+static int64_t hub_patience(struct hub *h, int timeout_ms)
+{
+    if (timeout_ms == 0 || h->run_head || atomic_load(&h->remote))
+        return 0;
+    int64_t ns = -1;
+    if (h->timer_count) {
+        ns = h->timers[0].deadline - clock_now();
+        if (ns <= 0)
+            return 0;
+    }
+    /* Below libev's longest sleep (MAX_BLOCKTIME) the time-out is that of a timer of its own. */
+    if (timeout_ms > 0 && timeout_ms < 59000 && (ns < 0 || ns > (int64_t)timeout_ms * 1000000))
+        ns = (int64_t)timeout_ms * 1000000;
+    return ns;
+}
+
+int evglue_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
+{
+    struct hub *h = hub_of_epfd(epfd);
+    if (!h)
+        return epoll_wait_ns(epfd, events, max, timeout_ms < 0 ? -1 : timeout_ms * INT64_C(1000000));
+    h->polls++;
+    h->watchers_pending = false;
+    deliver_idle_begin(h);
+    if (timeout_ms == 0 || h->run_head)
+        return epoll_wait_ns(epfd, events, max, 0);
+    atomic_fetch_or(&h->listening, LISTEN_HUB); /* before the queues are looked at: see hub_wake() */
+    int64_t ns = __atomic_load_n(&h->commands, __ATOMIC_SEQ_CST) ? 0 : hub_patience(h, timeout_ms);
+    int r = epoll_wait_ns(epfd, events, max, ns);
+    atomic_fetch_and(&h->listening, ~LISTEN_HUB);
+    monitor_wake();
+    return r;
+}
+
+/* ---- The hub's context ---- */
+
+static void hub_share(struct hub *h)
+{
+    /* With several hubs: give half of a backlog to one that sleeps. */
+    unsigned n = atomic_load_explicit(&hub_count, memory_order_relaxed);
+    if (n < 2 || h->run_length < 2)
+        return;
+    for (unsigned i = 1; i < n; i++) {
+        struct hub *other = hub_all[(h->index + i) % n];
+        if (!(atomic_load_explicit(&other->listening, memory_order_relaxed) & LISTEN_HUB))
+            continue;
+        size_t give = h->run_length / 2;
+        for (size_t k = 0; k < give; k++) {
+            struct green *g = sched_pop(h);
+            if (g->pinned || g->bound) {
+                sched_push(h, g);
+                continue;
+            }
+            timer_remove(h, g);
+            g->hub = other;
+            sched_push_remote(other, g);
+        }
+        return;
+    }
+}
+
+static void hub_run(void *arg)
+{
+    struct hub *h = arg;
+    libc_thread_begin();
+    for (;;) {
+        sched_finish(h);
+        atomic_store_explicit(&h->current, NULL, memory_order_relaxed);
+        sched_drain_remote(h);
+        hub_commands_run(h);
+        ev_run(h->loop, h->run_head ? EVRUN_NOWAIT : EVRUN_ONCE);
+        if (h->timer_count)
+            timer_expire(h, clock_now());
+        sched_drain_remote(h);
+        hub_share(h);
+        h->budget = SWITCH_BUDGET;
+        struct green *next = sched_pop(h);
+        if (next)
+            sched_resume(h, h->coro, next);
+    }
+}
+
+static void *hub_realloc(void *p, long size)
+{
+    if (size)
+        return green_realloc(p, (size_t)size);
+    green_free(p);
+    return NULL;
+}
+
+int hub_loop_open(struct hub *h)
+{
+    ev_set_allocator(hub_realloc);
+    hub_making = h;
+    h->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOINOTIFY);
+    if (h->loop) {
+        h->async = green_calloc(1, sizeof *h->async);
+        ev_async_init(h->async, on_async);
+        ev_async_start(h->loop, h->async);
+    }
+    hub_making = NULL;
+    return h->loop ? 0 : EMFILE;
+}
+
+struct hub *hub_new(unsigned index)
+{
+    struct hub *h = green_calloc(1, sizeof *h);
+    struct coro_attr attr = {.stack_size = HUB_STACK, .guard_size = 4096};
+    if (!h)
+        return NULL;
+    h->index = index;
+    atomic_store(&h->next_deadline, DEADLINE_NEVER);
+    h->coro = coro_new(&attr, green_extra, hub_run, h);
+    if (!h->coro || hub_loop_open(h))
+        return NULL;
+    h->tls = green_tls_at(h->coro->tp);
+    atomic_store(&h->tls->own, OWN_HUB);
+    h->tls->hub = h;
+    hub_all[index] = h;
+    return h;
+}

@@ -1,0 +1,271 @@
+/* The monitor: a native thread that finds green threads which keep their hub although others could
+ * run, asks them to yield, and takes the hub from those that do not enter the runtime.
+ *
+ * It ticks while green threads run, waits on the hub's epoll descriptor while one runs and nothing
+ * else is due, and sleeps when every hub sleeps. It uses no stdio, no dlsym and no lock that the
+ * program can hold. Under --strict it only exists, so that libc takes its locks in earnest.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+
+#include <time.h>
+
+#include "../coro/libc.h"
+#include "gen/real.h"
+#include "internal.h"
+
+enum {
+    TICK_NS = 1000000,
+    IDLE_TICK_NS = 4000000, /* while every hub sleeps, before the monitor does */
+    IDLE_TICKS = 5,
+    MONITOR_STACK = 64 * 1024,
+};
+
+_Atomic int monitor_asleep;
+
+/* ---- The barrier that makes a store of `own` visible before `in` is read ---- */
+
+static bool barrier_expedited;
+
+static void barrier_start(void)
+{
+    barrier_expedited =
+        sys_3(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    hub_enter_fences = !barrier_expedited && !hub_settings.strict;
+}
+
+static void barrier_all(void)
+{
+    if (barrier_expedited)
+        sys_3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    else
+        atomic_thread_fence(memory_order_seq_cst);
+}
+
+/* ---- What a hub's current thread does ---- */
+
+static int64_t thread_cpu_ns(pid_t tid)
+{
+    struct timespec ts;
+    clockid_t clock = (clockid_t)((~(unsigned)tid << 3) | 6); /* CPUCLOCK_SCHED of one thread */
+    if (sys_2(SYS_clock_gettime, clock, &ts))
+        return -1;
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* Would anybody else run if the hub were free? The holder's fields are read as hints. */
+static bool work_due(struct hub *h, int64_t now)
+{
+    if (__atomic_load_n(&h->run_head, __ATOMIC_RELAXED) || atomic_load(&h->remote) ||
+        __atomic_load_n(&h->commands, __ATOMIC_RELAXED) ||
+        atomic_load(&h->next_deadline) <= now)
+        return true;
+    if (__atomic_load_n(&h->watchers_pending, __ATOMIC_RELAXED))
+        return true;
+    struct pollfd p = {.fd = h->epfd, .events = POLLIN};
+    struct timespec zero = {0, 0};
+    return sys_5(SYS_ppoll, &p, 1, &zero, NULL, 0) > 0;
+}
+
+/* Take the hub from g, its current thread, unless g answers the request. */
+static bool monitor_take(struct hub *h, struct green *g)
+{
+    struct carrier *spare = carrier_take_spare(false);
+    if (!spare)
+        return false;
+    struct green_tls *tls = g->tls;
+    uint64_t switches = atomic_load(&h->switches);
+    int own = OWN_ATTACHED;
+    bool won = false;
+    if (atomic_compare_exchange_strong(&tls->own, &own, OWN_REQUESTED) || own == OWN_REQUESTED) {
+        barrier_all();
+        own = OWN_REQUESTED;
+        if (!atomic_load(&tls->in) && atomic_load(&h->current) == g &&
+            atomic_load(&h->switches) == switches)
+            won = atomic_compare_exchange_strong(&tls->own, &own, OWN_DETACHED);
+        if (!won) {
+            own = OWN_REQUESTED;
+            atomic_compare_exchange_strong(&tls->own, &own, OWN_ATTACHED);
+        }
+    }
+    if (!won) {
+        carrier_return_spare(spare);
+        return false;
+    }
+    h->detaches++;
+    atomic_store(&h->current, NULL);
+    atomic_store(&h->switches, switches + 1);
+    carrier_give(spare, h);
+    return true;
+}
+
+/* Ask g to yield at its next entry, without taking anything. */
+static void monitor_request(struct green *g)
+{
+    int own = OWN_ATTACHED;
+    atomic_compare_exchange_strong(&g->tls->own, &own, OWN_REQUESTED);
+}
+
+enum verdict { HUB_ASLEEP, HUB_BUSY, HUB_WATCHED };
+
+static enum verdict monitor_look(struct hub *h, int64_t now)
+{
+    if (atomic_load(&h->listening) & LISTEN_HUB)
+        return HUB_ASLEEP;
+    struct green *g = atomic_load(&h->current);
+    uint64_t switches = atomic_load(&h->switches);
+    struct carrier *c = __atomic_load_n(&h->carrier, __ATOMIC_RELAXED);
+    if (!g || !c || switches != h->seen_switches) {
+        h->seen_switches = switches;
+        h->stuck_since = now;
+        h->stuck_cpu = c ? thread_cpu_ns(c->tid) : 0;
+        return HUB_BUSY;
+    }
+    int64_t cpu = thread_cpu_ns(c->tid);
+    bool asleep = cpu == h->stuck_cpu;
+    h->stuck_cpu = cpu;
+    if (!work_due(h, now))
+        return asleep ? HUB_WATCHED : HUB_BUSY;
+    if (asleep || now - h->stuck_since >= hub_settings.handoff)
+        monitor_take(h, g);
+    else if (now - h->stuck_since >= hub_settings.handoff / 2)
+        monitor_request(g);
+    return HUB_BUSY;
+}
+
+/* ---- Sleeping ---- */
+
+/* Ends monitor_watch(); -1 before the monitor has started. */
+static int poke_fd = -1;
+
+void monitor_poke(void)
+{
+    uint64_t one = 1;
+    sys_3(SYS_write, poke_fd, &one, sizeof one);
+}
+
+static void monitor_nap(int64_t ns)
+{
+    struct timespec ts = {ns / 1000000000, ns % 1000000000};
+    sys_2(SYS_nanosleep, &ts, NULL);
+}
+
+/* Every hub sleeps: so does the monitor, until one runs again. */
+static void monitor_sleep(void)
+{
+    atomic_store(&monitor_asleep, 1);
+    barrier_all();
+    unsigned n = atomic_load(&hub_count);
+    for (unsigned i = 0; i < n; i++)
+        if (!(atomic_load(&hub_all[i]->listening) & LISTEN_HUB))
+            atomic_store(&monitor_asleep, 0);
+    while (atomic_load(&monitor_asleep))
+        sys_6(SYS_futex, &monitor_asleep, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void monitor_wake_slow(void)
+{
+    if (atomic_exchange(&monitor_asleep, 0))
+        sys_6(SYS_futex, &monitor_asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* Every hub that runs is blocked in the kernel with nothing else to do: wait for something to do. */
+static void monitor_watch(int64_t now)
+{
+    enum { WATCH_MAX = 16 };
+    struct pollfd fds[WATCH_MAX + 1] = {{.fd = poke_fd, .events = POLLIN}};
+    unsigned n = atomic_load(&hub_count);
+    nfds_t count = 1;
+    int64_t until = DEADLINE_NEVER;
+    for (unsigned i = 0; i < n; i++) {
+        struct hub *h = hub_all[i];
+        atomic_fetch_or(&h->listening, LISTEN_MONITOR);
+        if (count <= WATCH_MAX)
+            fds[count++] = (struct pollfd){.fd = h->epfd, .events = POLLIN};
+        int64_t next = atomic_load(&h->next_deadline);
+        until = next < until ? next : until;
+    }
+    barrier_all();
+    bool due = n > WATCH_MAX;
+    for (unsigned i = 0; i < n && !due; i++)
+        due = !(atomic_load(&hub_all[i]->listening) & LISTEN_HUB) &&
+              (atomic_load(&hub_all[i]->switches) != hub_all[i]->seen_switches ||
+               work_due(hub_all[i], now));
+    if (!due) {
+        int64_t ns = until == DEADLINE_NEVER ? -1 : until - now;
+        if (ns < 0 && until != DEADLINE_NEVER)
+            ns = 0;
+        struct timespec ts = {ns / 1000000000, ns % 1000000000};
+        sys_5(SYS_ppoll, fds, count, ns < 0 ? NULL : &ts, NULL, 0);
+        uint64_t pokes;
+        if (fds[0].revents)
+            sys_3(SYS_read, poke_fd, &pokes, sizeof pokes);
+    }
+    for (unsigned i = 0; i < n; i++)
+        atomic_fetch_and(&hub_all[i]->listening, ~LISTEN_MONITOR);
+}
+
+static void *monitor_main(void *unused)
+{
+    (void)unused;
+    atomic_store(&green_tls.own, OWN_HUB);
+    sys_5(SYS_prctl, 15 /* PR_SET_NAME */, "green-monitor", 0, 0, 0);
+    if (hub_settings.strict || hub_settings.handoff == 0)
+        for (;;) {
+            atomic_store(&monitor_asleep, 0);
+            int never = 0;
+            sys_6(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+        }
+    int idle = 0;
+    for (;;) {
+        if (!carrier_spares())
+            carrier_spawn(NULL);
+        int64_t now = clock_now();
+        unsigned n = atomic_load(&hub_count);
+        bool asleep = true, watched = true;
+        for (unsigned i = 0; i < n; i++) {
+            enum verdict v = monitor_look(hub_all[i], now);
+            asleep &= v == HUB_ASLEEP;
+            watched &= v != HUB_BUSY;
+        }
+        if (!asleep) {
+            idle = 0;
+            if (watched)
+                monitor_watch(now);
+            else
+                monitor_nap(TICK_NS);
+        } else if (++idle < IDLE_TICKS) {
+            monitor_nap(IDLE_TICK_NS);
+        } else {
+            idle = 0;
+            monitor_sleep();
+        }
+    }
+    return NULL;
+}
+
+/* In a forked child the monitor's thread is gone. libc already takes its locks in earnest there,
+ * and the next pthread_create starts a new one. */
+static bool monitor_runs;
+
+void monitor_fork(void)
+{
+    monitor_runs = false;
+    poke_fd = -1;
+    atomic_store(&monitor_asleep, 0);
+}
+
+int monitor_start(void)
+{
+    if (monitor_runs)
+        return 0;
+    monitor_runs = true;
+    barrier_start();
+    poke_fd = fd_make_private((int)sys_2(SYS_eventfd2, 0, O_CLOEXEC | O_NONBLOCK));
+    return native_thread(monitor_main, NULL, MONITOR_STACK);
+}

@@ -1,0 +1,24 @@
+/* Native helper threads: libgreen's own OS threads, made by libc's real pthread_create. */
+#include <signal.h>
+
+#include "../coro/libc.h"
+#include "gen/real.h"
+#include "internal.h"
+
+/* Detached, with every signal blocked but 32 and 33, which glibc's setuid needs (FACTS). The static
+ * TLS of the program comes out of a thread's stack size, so it is added to `stack`. Calls the
+ * program's malloc: outside the runtime, or on the monitor. Returns 0 or an errno. */
+int native_thread(void *(*fn)(void *), void *arg, size_t stack)
+{
+    uint64_t all = MASK_ALL, before;
+    sys_4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, stack + ((libc_tcb_below() + 4095) & ~(size_t)4095));
+    pthread_t t;
+    int error = real.pthread_create(&t, &attr, fn, arg);
+    pthread_attr_destroy(&attr);
+    sys_4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
+    return error;
+}

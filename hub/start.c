@@ -1,0 +1,267 @@
+/* Start of the runtime, and the life of green threads. */
+#include <errno.h>
+#include <string.h>
+
+#include "../coro/libc.h"
+#include "alloc.h"
+#include "gen/real.h"
+#include "internal.h"
+
+/* Every live green thread. Guarded by its lock. */
+static struct lock list_lock;
+static struct green *list_head;
+static size_t list_count, list_peak;
+static uint64_t list_made;
+
+struct hub_settings hub_settings;
+
+struct green_tls *green_tls_at(uintptr_t tp)
+{
+    ptrdiff_t offset = (char *)&green_tls - (char *)__builtin_thread_pointer();
+    return (struct green_tls *)(tp + (uintptr_t)offset);
+}
+
+/* ---- The list ---- */
+
+static void list_add(struct green *g)
+{
+    lock_acquire(&list_lock);
+    g->all_prev = NULL;
+    g->all_next = list_head;
+    if (list_head)
+        list_head->all_prev = g;
+    list_head = g;
+    g->id = ++list_made;
+    if (++list_count > list_peak)
+        list_peak = list_count;
+    lock_release(&list_lock);
+}
+
+static void list_remove(struct green *g)
+{
+    lock_acquire(&list_lock);
+    if (g->all_prev)
+        g->all_prev->all_next = g->all_next;
+    else
+        list_head = g->all_next;
+    if (g->all_next)
+        g->all_next->all_prev = g->all_prev;
+    list_count--;
+    lock_release(&list_lock);
+}
+
+void green_each(void (*f)(struct green *g, void *data), void *data)
+{
+    int before = atomic_exchange(&green_tls.in, 1);
+    lock_acquire(&list_lock);
+    for (struct green *g = list_head; g; g = g->all_next)
+        f(g, data);
+    lock_release(&list_lock);
+    if (!before)
+        leave();
+}
+
+size_t green_count(void)
+{
+    return __atomic_load_n(&list_count, __ATOMIC_RELAXED);
+}
+
+/* ---- Start ---- */
+
+bool hub_started(void)
+{
+    return atomic_load_explicit(&hub_count, memory_order_relaxed) != 0;
+}
+
+/* Processors that this process may run on. */
+static unsigned processors(void)
+{
+    unsigned long set[1024 / (8 * sizeof(long))];
+    long bytes = sys_3(SYS_sched_getaffinity, 0, sizeof set, set);
+    unsigned n = 0;
+    for (long i = 0; i < bytes / (long)sizeof(long); i++)
+        n += (unsigned)__builtin_popcountl(set[i]);
+    return n ? n : 1;
+}
+
+int hub_start(struct green *main_green, size_t extra, const struct hub_settings *settings)
+{
+    if (hub_started())
+        return 0;
+    green_extra = extra - sizeof(struct coro);
+    libc_disable_rseq();
+    hub_settings = *settings;
+    unsigned hubs = hub_settings.strict ? 1 : hub_settings.carriers;
+    if (!hubs)
+        hubs = processors();
+    if (hubs > HUBS_MAX)
+        hubs = HUBS_MAX;
+    for (unsigned i = 0; i < hubs; i++)
+        if (!hub_new(i))
+            return EAGAIN;
+
+    struct green *g = main_green;
+    coro_adopt(&g->coro);
+    g->tls = &green_tls;
+    g->hub = hub_all[0];
+    atomic_store(&g->state, GREEN_RUNNING);
+    int error = carrier_start(g);
+    if (error)
+        return error;
+    atomic_store(&hub_all[0]->current, g);
+    hub_all[0]->budget = SWITCH_BUDGET;
+    list_add(g);
+    deliver_mask_added(g->mask);
+    green_tls.self = g;
+    atomic_store_explicit(&hub_count, hubs, memory_order_release);
+    atomic_store(&green_tls.own, OWN_ATTACHED);
+    for (unsigned i = 1; i < hubs; i++)
+        if (!carrier_spawn(hub_all[i]))
+            return EAGAIN;
+    return monitor_start();
+}
+
+/* ---- Green threads ---- */
+
+/* What coro_new() runs: finishes the context that switched here, then the thread's own entry. */
+static void green_entry(void *arg)
+{
+    struct green *g = arg;
+    sched_finish(g->hub);
+    leave();
+    g->entry(g);
+    __builtin_trap();
+}
+
+struct green *green_new(const struct coro_attr *attr, void (*entry)(struct green *g))
+{
+    struct coro *c = coro_new(attr, green_extra, green_entry, NULL);
+    if (!c)
+        return NULL;
+    struct green *g = (struct green *)c;
+    struct green *self = self_green();
+    /* Everything behind the coroutine starts at zero, but for the words that outlive a reuse. */
+    memset((char *)g + sizeof g->coro, 0, sizeof *g - sizeof g->coro);
+    g->tls = green_tls_at(c->tp);
+    g->tls->self = g;
+    g->tls->hub = NULL;
+    atomic_store(&g->tls->deferred, 0);
+    atomic_store(&g->tls->in, 1); /* leaves in green_entry() */
+    atomic_store(&g->tls->own, OWN_ATTACHED);
+    g->mask = self ? self->mask : 0;
+    g->entry = entry;
+    atomic_store(&g->state, GREEN_RUNNABLE);
+    return g;
+}
+
+void green_launch(struct green *g)
+{
+    static _Atomic unsigned turn;
+    unsigned n = atomic_load_explicit(&hub_count, memory_order_relaxed);
+    monitor_start(); /* in a forked child; else it runs */
+    enter();
+    list_add(g);
+    deliver_mask_added(g->mask);
+    struct hub *held = hub_held();
+    struct hub *h = held;
+    if (n > 1 || !h)
+        h = hub_all[atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed) % n];
+    g->hub = h;
+    if (h == held)
+        sched_push(h, g);
+    else
+        sched_push_remote(h, g);
+    leave();
+}
+
+void green_end(bool (*release)(struct green *g))
+{
+    struct green *g = enter();
+    list_remove(g);
+    deliver_mask_removed(g->mask);
+    g->hub->release = release;
+    sched_switch(g, AFTER_EXIT);
+    __builtin_trap();
+}
+
+void green_release(struct green *g)
+{
+    coro_delete(&g->coro);
+}
+
+/* ---- Fork ---- */
+
+static _Noreturn void fork_failed(void)
+{
+    static const char text[] = "libgreen: the runtime cannot start again in a forked child: "
+                               "no descriptor or no memory\nlibgreen: raise RLIMIT_NOFILE\n";
+    sys_3(SYS_write, 2, text, sizeof text - 1);
+    sys_1(SYS_exit_group, 125);
+    __builtin_trap();
+}
+
+static void list_fork(struct green *g)
+{
+    lock_init(&list_lock);
+    list_head = g;
+    g->all_next = g->all_prev = NULL;
+    list_count = list_peak = 1;
+}
+
+/* The child has one OS thread, the caller's, and one green thread, the caller. Whatever other OS
+ * threads were in the middle of is abandoned with its memory: nothing here reads it again. */
+void hub_after_fork(void)
+{
+    struct green *g = green_tls.self;
+    if (!hub_started() || !g || g->foreign)
+        return;
+    atomic_store(&green_tls.in, 1);
+    alloc_after_fork();
+    coro_after_fork(&g->coro);
+    fd_fork();
+    wait_fork();
+    list_fork(g);
+    deliver_fork(g->mask);
+    carrier_fork(g);
+    for (unsigned i = 0; i < HUBS_MAX; i++)
+        hub_all[i] = NULL;
+    struct hub *h = hub_new(0);
+    atomic_store(&hub_count, 1);
+    if (!h)
+        fork_failed();
+    h->carrier = g->carrier;
+    h->budget = SWITCH_BUDGET;
+    g->hub = h;
+    g->pinned = false;
+    g->timer_slot = 0;
+    g->calls = 0;
+    atomic_store(&g->interrupts, 0);
+    atomic_store(&g->state, GREEN_RUNNING);
+    atomic_store(&h->current, g);
+    offload_fork();
+    monitor_fork();
+    atomic_store(&green_tls.own, OWN_ATTACHED);
+    leave();
+}
+
+
+/* ---- Figures ---- */
+
+void hub_stats(struct hub_stats *out)
+{
+    *out = (struct hub_stats){.created = list_made, .alive = list_count, .peak = list_peak};
+    out->hubs = atomic_load(&hub_count);
+    for (unsigned i = 0; i < out->hubs; i++) {
+        struct hub *h = hub_all[i];
+        out->switches += atomic_load(&h->switches);
+        out->parks += h->parks;
+        out->polls += h->polls;
+        out->handoffs += h->handoffs;
+        out->detaches += h->detaches;
+        out->rejoins += h->rejoins;
+    }
+    out->offloads = offload_calls();
+    unsigned peak;
+    out->os_threads = carrier_count(&peak) + offload_threads();
+    out->os_threads_peak = peak;
+}
