@@ -386,6 +386,9 @@ END {
     for (i = 1; i <= row_count; i++)
         if (row_kind[i] == "FORTIFIED" && !(row_target[i] in kind_of))
             fail(row_name[i] " checks for " row_target[i] ", which has no row")
+    for (i = 1; i <= row_count; i++)
+        if (row_kind[i] == "FORTIFIED")
+            kind_of[row_name[i]] = kind_of[row_target[i]]
     for (name in unchecked)
         if (!(name in kind_of))
             fail(name " is UNCHECKED but has no row")
