@@ -171,12 +171,10 @@ void green_free(void *p)
     lock_release(&alloc_lock);
 }
 
-void alloc_before_fork(void)
+void alloc_fork(void)
 {
-    lock_acquire(&alloc_lock);
-}
-
-void alloc_after_fork(void)
-{
-    lock_release(&alloc_lock);
+    lock_init(&alloc_lock);
+    for (unsigned i = 0; i < CLASSES; i++)
+        alloc_free_lists[i] = NULL;
+    alloc_chunk_left = 0;
 }

@@ -21,8 +21,8 @@ void *green_realloc(void *p, size_t size);
 /* Gives back what the three above gave; NULL is nothing. */
 void green_free(void *p);
 
-/* Around fork(): the child's copy of the allocator must not be locked by a thread that is gone. */
-void alloc_before_fork(void);
-void alloc_after_fork(void);
+/* In a forked child: another thread may have been in the middle of something, so what was free is
+ * abandoned; blocks in use stay valid. */
+void alloc_fork(void);
 
 #endif

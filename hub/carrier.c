@@ -23,6 +23,7 @@ enum {
 static struct lock spare_lock;
 static struct carrier *spare_head;
 static struct carrier *carrier_all;
+static struct carrier *carrier_retired; /* never freed: others may look at a carrier at any time */
 static size_t spare_count;
 static unsigned carrier_made, carrier_made_peak;
 static _Atomic unsigned carrier_starting;
@@ -51,10 +52,27 @@ static void carrier_unregister(struct carrier *c)
     struct carrier **slot = &carrier_all;
     while (*slot && *slot != c)
         slot = &(*slot)->all_next;
-    if (*slot)
+    if (*slot) {
         *slot = c->all_next;
-    carrier_made--;
+        carrier_made--;
+    }
+    c->next = carrier_retired;
+    carrier_retired = c;
     lock_release(&spare_lock);
+}
+
+/* A zeroed carrier, a retired one's memory if there is any. */
+static struct carrier *carrier_new(void)
+{
+    lock_acquire(&spare_lock);
+    struct carrier *c = carrier_retired;
+    if (c)
+        carrier_retired = c->next;
+    lock_release(&spare_lock);
+    if (!c)
+        return green_calloc(1, sizeof *c);
+    *c = (struct carrier){0};
+    return c;
 }
 
 /* ---- The list of spares ---- */
@@ -155,6 +173,17 @@ static void carrier_idle(struct carrier *c, bool may_end)
 {
     for (;;) {
         struct green *g = c->post;
+        if (c->dead) {
+            /* Kernel state of this OS thread is not what another green thread may run with. */
+            g = c->dead;
+            atomic_store_explicit(&g->state, GREEN_DEAD, memory_order_release);
+            if (!c->release || c->release(g))
+                coro_delete(&g->coro);
+            if (may_end)
+                return;
+            for (;;)
+                sys_5(SYS_ppoll, NULL, 0, NULL, NULL, 0);
+        }
         if (g) {
             struct hub *h = g->hub;
             c->post = NULL;
@@ -173,6 +202,7 @@ _Noreturn void carrier_idle_entry(void *carrier)
 {
     libc_thread_begin();
     atomic_store(&green_tls.own, OWN_HUB);
+    green_tls.native = ((struct carrier *)carrier)->native_tp;
     carrier_idle(carrier, false);
     __builtin_trap();
 }
@@ -190,7 +220,6 @@ static void *carrier_thread(void *arg)
     atomic_fetch_sub(&carrier_starting, 1);
     carrier_idle(c, true);
     carrier_unregister(c);
-    green_free(c);
     return NULL;
 }
 
@@ -207,7 +236,7 @@ bool carrier_spawn(struct hub *first)
             sys_3(SYS_write, 2, text, sizeof text - 1);
         return false;
     }
-    struct carrier *c = green_calloc(1, sizeof *c);
+    struct carrier *c = carrier_new();
     if (!c)
         return false;
     if (first) {
@@ -219,46 +248,71 @@ bool carrier_spawn(struct hub *first)
     int error = native_thread(carrier_thread, c, CARRIER_STACK);
     if (error) {
         atomic_fetch_sub(&carrier_starting, 1);
-        green_free(c);
+        carrier_unregister(c);
         return false;
     }
     return true;
 }
 
-/* The main OS thread becomes the first carrier: it runs the main green thread now, so its idle
- * context is a coroutine of ours. */
-int carrier_start(struct green *main_green)
+/* An idle context of our own for the calling OS thread, whose libc control block and stack belong
+ * to a green thread. Returns 0 or an errno. */
+static int carrier_own_idle(struct carrier *c, struct green *g)
 {
-    struct carrier *c = green_calloc(1, sizeof *c);
     struct coro_attr attr = {.stack_size = MAIN_IDLE_STACK, .guard_size = 4096};
     struct coro *idle = coro_new(&attr, green_extra, (void (*)(void *))carrier_idle_entry, c);
-    if (!c || !idle)
+    if (!idle)
         return EAGAIN;
     c->idle = *idle;
-    c->native_tp = main_green->coro.tp;
+    c->native_tp = g->coro.tp;
+    g->carrier = c;
+    return 0;
+}
+
+/* The main OS thread becomes the first carrier: it runs the main green thread now. */
+int carrier_start(struct green *main_green)
+{
+    struct carrier *c = carrier_new();
+    if (!c || carrier_own_idle(c, main_green))
+        return EAGAIN;
     carrier_register(c);
     sys_4(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &c->mask, sizeof c->mask);
     main_green->mask = c->mask;
-    main_green->carrier = c;
     main_green->hub->carrier = c;
     return 0;
 }
 
-/* In a forked child, on the carrier of the thread that forked: it is the only one. */
-void carrier_fork(struct green *self)
+/* In a forked child, on the OS thread of the thread that forked: it is the only one. libc takes the
+ * native stack under the carrier's former idle context for a dead thread's and reuses it. */
+int carrier_fork(struct green *self)
 {
     struct carrier *c = self->carrier;
     lock_init(&spare_lock);
     spare_head = NULL;
     spare_count = 0;
     atomic_store(&carrier_starting, 0);
-    carrier_all = c;
-    c->all_next = NULL;
-    carrier_made = 1;
-    c->tid = (pid_t)sys_0(SYS_gettid);
+    carrier_all = NULL;
+    carrier_made = 0;
     c->post = NULL;
     c->forked = true;
     atomic_store(&c->given, NULL);
     atomic_store(&c->wake, 0);
-    c->native_tp = self->coro.tp;
+    carrier_register(c);
+    return carrier_own_idle(c, self);
+}
+
+void green_forked(void)
+{
+    struct green *g = self_green();
+    if (g && g->carrier)
+        g->carrier->forked = true;
+}
+
+_Noreturn void carrier_bury(struct green *g, bool (*release)(struct green *))
+{
+    struct carrier *c = g->carrier;
+    carrier_set_mask(c, MASK_ALL);
+    c->dead = g;
+    c->release = release;
+    coro_switch(&g->coro, &c->idle);
+    __builtin_trap();
 }

@@ -53,7 +53,7 @@ void leave_deferred(void)
     struct green *g = green_tls.self;
     atomic_store(&green_tls.deferred, 0);
     if (hub_interrupt_hook && g)
-        hub_interrupt_hook(g, INTERRUPT_SIGNAL);
+        hub_interrupt_hook(g, atomic_exchange(&g->interrupts, 0));
 }
 
 struct green *self_attach_slow(void)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -115,5 +116,5 @@ void evglue_assert_fail(const char *expression, const char *file, unsigned line,
     say(": ");
     say(expression);
     say("\n");
-    real.abort();
+    abort();
 }

@@ -12,7 +12,7 @@
 #include "gen/real.h"
 #include "internal.h"
 
-enum { CHUNK = 4096, CHUNKS = 1024, PRIVATE_MAX = 1024, PRIVATE_CEILING = 65536 };
+enum { CHUNK = 4096, CHUNKS = 1024, PRIVATE_CEILING = 65536 };
 
 static struct fd_entry *_Atomic fd_chunks[CHUNKS];
 
@@ -36,20 +36,36 @@ struct fd_entry *fd_entry(int fd)
     return &chunk[(unsigned)fd % CHUNK];
 }
 
+/* The entry if there is one: of a number that was never seen nothing is known. */
+static struct fd_entry *fd_peek(int fd)
+{
+    unsigned i = (unsigned)fd / CHUNK;
+    if (fd < 0 || i >= CHUNKS)
+        return NULL;
+    struct fd_entry *chunk = atomic_load_explicit(&fd_chunks[i], memory_order_acquire);
+    return chunk ? &chunk[(unsigned)fd % CHUNK] : NULL;
+}
+
+/* A vfork child works on its parent's memory, but on descriptors of its own. */
+static bool fd_not_ours(void)
+{
+    return atomic_load_explicit(&green_tls.own, memory_order_relaxed) == OWN_VFORK;
+}
+
 void fd_opened(int fd, enum fd_kind kind, int flags)
 {
     struct fd_entry *e = fd_entry(fd);
-    if (!e)
+    if (!e || fd_not_ours())
         return;
     atomic_fetch_add_explicit(&e->generation, 1, memory_order_relaxed);
     atomic_store_explicit(&e->kind, (uint8_t)kind, memory_order_relaxed);
     atomic_store_explicit(&e->flags, (uint8_t)flags, memory_order_relaxed);
-    atomic_store_explicit(&e->timeouts, 0, memory_order_relaxed);
+    atomic_store_explicit(&e->options, 0, memory_order_relaxed);
 }
 
 void fd_shared(int fd)
 {
-    struct fd_entry *e = fd_entry(fd);
+    struct fd_entry *e = fd_peek(fd);
     if (e)
         atomic_fetch_and_explicit(&e->flags, (uint8_t)~FD_OURS, memory_order_relaxed);
 }
@@ -69,8 +85,8 @@ void fd_shared_all(void)
 
 void fd_closing(int fd)
 {
-    struct fd_entry *e = fd_entry(fd);
-    if (!e)
+    struct fd_entry *e = fd_peek(fd);
+    if (!e || fd_not_ours())
         return;
     atomic_fetch_add_explicit(&e->generation, 1, memory_order_relaxed);
     unsigned n = atomic_load_explicit(&hub_count, memory_order_acquire);
@@ -85,47 +101,50 @@ void fd_closing(int fd)
     }
     atomic_store_explicit(&e->kind, FD_UNKNOWN, memory_order_relaxed);
     atomic_store_explicit(&e->flags, 0, memory_order_relaxed);
-    atomic_store_explicit(&e->timeouts, 0, memory_order_relaxed);
+    atomic_store_explicit(&e->options, 0, memory_order_relaxed);
+}
+
+void fd_closing_range(unsigned first, unsigned last)
+{
+    for (unsigned fd = first; fd <= last && fd < CHUNK * CHUNKS; fd++) {
+        struct fd_entry *e = fd_peek((int)fd);
+        if (!e)
+            fd |= CHUNK - 1; /* nothing in this chunk */
+        else if (!fd_is_private((int)fd))
+            fd_closing((int)fd);
+    }
 }
 
 /* ---- Our own ---- */
 
-/* Written under private_lock; read without: an int either is or is not there. */
-static struct lock private_lock;
-static _Atomic int private_fds[PRIVATE_MAX];
-static _Atomic int private_count;
-
 bool fd_is_private(int fd)
 {
-    int n = atomic_load_explicit(&private_count, memory_order_acquire);
-    for (int i = 0; i < n; i++)
-        if (atomic_load_explicit(&private_fds[i], memory_order_relaxed) == fd)
-            return fd >= 0;
-    return false;
+    struct fd_entry *e = fd_peek(fd);
+    return e && atomic_load_explicit(&e->flags, memory_order_relaxed) & FD_PRIVATE;
 }
 
 static void private_add(int fd)
 {
-    lock_acquire(&private_lock);
-    int n = atomic_load(&private_count), i = 0;
-    while (i < n && atomic_load(&private_fds[i]) != -1)
-        i++;
-    if (i < PRIVATE_MAX) {
-        atomic_store(&private_fds[i], fd);
-        if (i == n)
-            atomic_store_explicit(&private_count, n + 1, memory_order_release);
-    }
-    lock_release(&private_lock);
+    fd_opened(fd, FD_OTHER, FD_PRIVATE);
 }
 
 void fd_private_closed(int fd)
 {
-    int n = atomic_load(&private_count);
-    for (int i = 0; i < n; i++) {
-        int expected = fd;
-        if (atomic_compare_exchange_strong(&private_fds[i], &expected, -1))
-            return;
+    struct fd_entry *e = fd_peek(fd);
+    if (e)
+        atomic_fetch_and_explicit(&e->flags, (uint8_t)~FD_PRIVATE, memory_order_relaxed);
+}
+
+int fd_private_next(int from)
+{
+    for (unsigned i = from < 0 ? 0 : (unsigned)from; i < CHUNK * CHUNKS; i++) {
+        struct fd_entry *e = fd_peek((int)i);
+        if (!e)
+            i |= CHUNK - 1; /* nothing in this chunk */
+        else if (atomic_load_explicit(&e->flags, memory_order_relaxed) & FD_PRIVATE)
+            return (int)i;
     }
+    return -1;
 }
 
 /* The duplicate lies at the soft limit, where no number of the program's can come, if the hard
@@ -173,13 +192,8 @@ int fd_private_copy(int fd)
 /* In a forked child: what the parent's loops opened is not ours to use; our copies are closed. */
 void fd_fork(void)
 {
-    lock_init(&private_lock);
-    int n = atomic_load(&private_count);
-    for (int i = 0; i < n; i++) {
-        int fd = atomic_load(&private_fds[i]);
-        if (fd >= 0)
-            sys_1(SYS_close, fd);
-        atomic_store(&private_fds[i], -1);
+    for (int fd = -1; (fd = fd_private_next(fd + 1)) >= 0;) {
+        fd_private_closed(fd);
+        sys_1(SYS_close, fd);
     }
-    atomic_store(&private_count, 0);
 }

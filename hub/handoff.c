@@ -12,7 +12,9 @@
  *          the stack is out of use would let it run twice.
  */
 #include <errno.h>
+#include <signal.h>
 
+#include "../coro/libc.h"
 #include "internal.h"
 
 /* Give the hub of the calling, attached thread to a spare carrier. Inside the runtime. */
@@ -52,4 +54,48 @@ void call_end(void)
     enter();
     leave();
     errno = e;
+}
+
+/* From here on the thread is to the runtime what a foreign OS thread is: its wrappers make the real
+ * calls, and it parks on a futex. Its OS thread stays its own until it ends (carrier_bury()). */
+void green_pin(void)
+{
+    struct green *g = self_green();
+    if (!g)
+        return;
+    struct carrier *spare = carrier_take_spare(!hub_settings.strict);
+    if (!spare && !(spare = carrier_take_spare(true)))
+        return; /* no more carriers: the thread shares its OS thread, and said so */
+    enter();
+    handoff_give(g, spare);
+    g->bound = g->foreign = true;
+    atomic_store(&green_tls.own, OWN_NATIVE);
+    libc_robust_register(g->coro.tp);
+    atomic_store_explicit(&green_tls.in, 0, memory_order_release);
+    monitor_wake();
+}
+
+uintptr_t hub_native_tp(void)
+{
+    struct green *g = green_tls.self;
+    if (green_tls.hub)
+        return green_tls.hub->carrier->native_tp;
+    if (green_tls.native)
+        return green_tls.native;
+    if (g && g->carrier && (!g->foreign || g->bound))
+        return g->carrier->native_tp;
+    return (uintptr_t)__builtin_thread_pointer();
+}
+
+bool green_kick(struct green *g, int sig)
+{
+    struct carrier *c = g->carrier;
+    if (g == self_green() || !c || g->foreign != g->bound)
+        return false;
+    int own = atomic_load(&g->tls->own);
+    bool attached = own <= OWN_REQUESTED;
+    if (atomic_load(&g->state) == GREEN_PARKED || atomic_load(&g->state) == GREEN_RUNNABLE ||
+        (attached && atomic_load(&g->hub->current) != g))
+        return false;
+    return sys_3(SYS_tgkill, sys_0(SYS_getpid), c->tid, sig) == 0;
 }

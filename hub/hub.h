@@ -30,6 +30,7 @@ struct hub_settings {
  * the main thread ever starts it. Returns 0 or an errno. */
 int hub_start(struct green *main_green, size_t extra, const struct hub_settings *settings);
 bool hub_started(void);
+bool hub_strict(void); /* one carrier and no handoff */
 
 /* Make a green thread; entry(g) runs on it at its first turn and must end in green_end().
  * Returned not yet runnable, so that the caller can fill what embeds it (struct green is its first
@@ -47,6 +48,10 @@ void green_release(struct green *g);
  * the only green thread, its OS thread the only carrier. Makes a new loop; the parent's descriptors
  * of ours are closed. The monitor starts again with the next green_launch(). */
 void hub_after_fork(void);
+
+/* The calling green thread has made a child: its OS thread must live as long as the process may,
+ * because a child's PR_SET_PDEATHSIG counts that thread's end. */
+void green_forked(void);
 
 /* The calling thread as something that can park: the green thread, or a stand-in kept in TLS for
  * a foreign OS thread. Any thread but the hub. */
@@ -202,15 +207,20 @@ enum wait_result io_wait_any(const struct io_poll *set, size_t n, int64_t deadli
 enum fd_kind { FD_UNKNOWN, FD_FILE, FD_PIPE, FD_SOCKET, FD_TTY, FD_EPOLL, FD_EVENT, FD_OTHER };
 enum {
     FD_STREAM = 1,   /* a stream socket or pipe: a short read means that it is drained */
-    FD_OURS = 2,     /* the open file description is this process's alone (DESIGN 4) */
+    FD_OURS = 2,     /* the open file description is this process's and this number's alone */
     FD_DRAINED = 4,  /* the last read came back short: wait before the next try */
-    FD_NONBLOCK = 8, /* the program set O_NONBLOCK (a hint; F_GETFL decides on shared ones) */
+    FD_NONBLOCK = 8, /* the program set O_NONBLOCK (exact with FD_OURS, else F_GETFL decides) */
+    FD_READ_READY = 16,  /* no read without blocking: it must be ready before the read */
+    FD_WRITE_READY = 32, /* the same for a write */
+    FD_PRIVATE = 64,     /* libgreen's own */
 };
+/* What may be set on a socket; true only with FD_OURS, else the kernel must be asked. */
+enum { FD_RCVTIMEO = 1, FD_SNDTIMEO = 2, FD_RCVLOWAT = 4, FD_LINGER = 8 };
 struct fd_entry {
     _Atomic uint32_t generation; /* changes when the number gets another description */
     _Atomic uint8_t kind;        /* enum fd_kind */
     _Atomic uint8_t flags;       /* FD_STREAM ... */
-    _Atomic uint8_t timeouts;    /* 1: SO_RCVTIMEO may be set, 2: SO_SNDTIMEO may be set */
+    _Atomic uint8_t options;     /* FD_RCVTIMEO ... */
     _Atomic uint32_t users;      /* of a private duplicate: io_wait() calls that go on with it */
 };
 /* The entry of a descriptor number; NULL when fd < 0 or beyond what can be. */
@@ -220,6 +230,8 @@ void fd_opened(int fd, enum fd_kind kind, int flags);
 /* Before a real close of the number or a dup2 over it: watchers are taken off, waiters keep the
  * description (a private duplicate). Never switches. Keeps errno. */
 void fd_closing(int fd);
+/* The same for every number from first to last; libgreen's own are left out. */
+void fd_closing_range(unsigned first, unsigned last);
 /* After fork or passing descriptors on: nothing is ours alone any more. */
 void fd_shared_all(void);
 void fd_shared(int fd);
@@ -229,6 +241,8 @@ bool fd_is_private(int fd);
  * the new number and closes the old one; on failure returns fd itself. */
 int fd_make_private(int fd);
 void fd_private_closed(int fd);
+/* The lowest of libgreen's own numbers that is >= from; -1 when there is none. Any thread. */
+int fd_private_next(int from);
 
 /* ---- Figures ----------------------------------------------------------------------------- */
 

@@ -33,7 +33,8 @@ struct carrier {
     struct carrier *next;        /* list of spares; spare lock */
     struct carrier *all_next;    /* list of all carriers; spare lock */
     bool forked;                 /* made children: never retires; owner */
-    bool retire;                 /* spare lock */
+    struct green *dead;          /* a bound green thread that has ended here; owner */
+    bool (*release)(struct green *);
 };
 
 struct timer {
@@ -188,8 +189,9 @@ _Noreturn void carrier_idle_entry(void *carrier);
 bool carrier_spawn(struct hub *first);
 void carrier_set_mask(struct carrier *c, uint64_t mask);
 size_t carrier_spares(void);
+_Noreturn void carrier_bury(struct green *g, bool (*release)(struct green *)); /* a bound thread ends */
 unsigned carrier_count(unsigned *peak);
-void carrier_fork(struct green *self);
+int carrier_fork(struct green *self);
 
 /* ---- monitor.c ---- */
 int monitor_start(void);

@@ -270,7 +270,7 @@ static enum wait_result group_wait(struct green *g, struct io_group *group, int6
     if (r == PARK_TIMED_OUT)
         return WAIT_TIMED_OUT;
     if (r == PARK_INTERRUPTED && !park_interrupted(g, flags, &result))
-        result = WAIT_RESTARTED;
+        result = WAIT_WOKEN; /* no handler ran: the caller tries, and waits again */
     return result;
 }
 
@@ -311,6 +311,8 @@ enum wait_result io_wait_any(const struct io_poll *set, size_t n, int64_t deadli
             waiter_unlink(&waiters[i]);
     }
     leave();
+    for (size_t i = 0; i < group.count; i++)
+        io_wait_done(waiters[i].fd, set[i].fd);
     return result;
 }
 

@@ -58,6 +58,29 @@ static int64_t thread_cpu_ns(pid_t tid)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+/* A thread whose CPU clock stands still sleeps in the kernel, or waits for a processor: then its
+ * state is still R. Where /proc cannot be read, it sleeps. */
+static bool thread_sleeps(pid_t tid)
+{
+    char path[48] = "/proc/self/task/", stat[512];
+    char *p = path + sizeof "/proc/self/task/" - 1;
+    char digits[16];
+    int n = 0;
+    for (unsigned t = (unsigned)tid; t; t /= 10)
+        digits[n++] = (char)('0' + t % 10);
+    while (n)
+        *p++ = digits[--n];
+    memcpy(p, "/stat", sizeof "/stat");
+    long fd = sys_4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return true;
+    long length = sys_3(SYS_read, fd, stat, sizeof stat);
+    sys_1(SYS_close, fd);
+    while (length > 0 && stat[length - 1] != ')')
+        length--;
+    return length <= 0 || stat[length + 1] != 'R';
+}
+
 /* Would anybody else run if the hub were free? The holder's fields are read as hints. */
 static bool work_due(struct hub *h, int64_t now)
 {
@@ -127,7 +150,7 @@ static enum verdict monitor_look(struct hub *h, int64_t now)
         return HUB_BUSY;
     }
     int64_t cpu = thread_cpu_ns(c->tid);
-    bool asleep = cpu == h->stuck_cpu;
+    bool asleep = cpu == h->stuck_cpu && thread_sleeps(c->tid);
     h->stuck_cpu = cpu;
     if (!work_due(h, now))
         return asleep ? HUB_WATCHED : HUB_BUSY;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../coro/libc.h"
 #include "internal.h"
 
 /* ---- The run queue: holder only ---- */
@@ -255,10 +256,11 @@ int (*hub_interrupt_hook)(struct green *g, uint32_t why);
 bool park_interrupted(struct green *g, int flags, enum wait_result *result)
 {
     uint32_t why = atomic_exchange(&g->interrupts, 0);
+    atomic_store(&g->tls->deferred, 0); /* the hook is called here, and looks at everything */
     leave();
     int ran = why && hub_interrupt_hook ? hub_interrupt_hook(g, why) : 0;
     enter();
-    if ((why & INTERRUPT_CANCEL) && (flags & WAIT_BY_CANCEL)) {
+    if ((flags & WAIT_BY_CANCEL) && libc_cancel_pending(g->coro.tp)) {
         *result = WAIT_CANCELLED;
         return true;
     }
@@ -273,6 +275,8 @@ void green_interrupt(struct green *g, uint32_t why)
 {
     int before = atomic_exchange(&green_tls.in, 1);
     atomic_fetch_or(&g->interrupts, why);
+    if (g->tls)
+        atomic_store(&g->tls->deferred, 1);
     unpark(g);
     if (!before)
         leave();

@@ -26,6 +26,7 @@ struct green_tls {
     _Atomic int deferred; /* signals came while `in` was set; see hub/deliver.c */
     struct green *self;   /* the green thread, or a foreign thread's stand-in, or NULL */
     struct hub *hub;      /* on a hub's own control block: that hub; else NULL */
+    unsigned long native; /* on an idle context of ours: libc's control block of the OS thread */
 };
 
 extern __thread struct green_tls green_tls

@@ -73,6 +73,11 @@ bool hub_started(void)
     return atomic_load_explicit(&hub_count, memory_order_relaxed) != 0;
 }
 
+bool hub_strict(void)
+{
+    return hub_settings.strict;
+}
+
 /* Processors that this process may run on. */
 static unsigned processors(void)
 {
@@ -179,6 +184,8 @@ void green_end(bool (*release)(struct green *g))
     struct green *g = enter();
     list_remove(g);
     deliver_mask_removed(g->mask);
+    if (g->bound)
+        carrier_bury(g, release);
     g->hub->release = release;
     sched_switch(g, AFTER_EXIT);
     __builtin_trap();
@@ -204,8 +211,9 @@ static void list_fork(struct green *g)
 {
     lock_init(&list_lock);
     list_head = g;
-    g->all_next = g->all_prev = NULL;
-    list_count = list_peak = 1;
+    list_count = list_peak = g ? 1 : 0;
+    if (g)
+        g->all_next = g->all_prev = NULL;
 }
 
 /* The child has one OS thread, the caller's, and one green thread, the caller. Whatever other OS
@@ -213,21 +221,28 @@ static void list_fork(struct green *g)
 void hub_after_fork(void)
 {
     struct green *g = green_tls.self;
-    if (!hub_started() || !g || g->foreign)
+    if (!hub_started())
         return;
     atomic_store(&green_tls.in, 1);
-    alloc_after_fork();
-    coro_after_fork(&g->coro);
+    alloc_fork();
+    coro_after_fork(g && !g->foreign ? &g->coro : NULL);
     fd_fork();
     wait_fork();
-    list_fork(g);
-    deliver_fork(g->mask);
-    carrier_fork(g);
+    offload_fork();
+    monitor_fork();
     for (unsigned i = 0; i < HUBS_MAX; i++)
         hub_all[i] = NULL;
+    if (!g || g->foreign) { /* not one of ours forked: the next pthread_create starts anew */
+        atomic_store(&hub_count, 0);
+        list_fork(NULL);
+        leave();
+        return;
+    }
+    list_fork(g);
+    deliver_fork(g->mask);
     struct hub *h = hub_new(0);
     atomic_store(&hub_count, 1);
-    if (!h)
+    if (!h || carrier_fork(g))
         fork_failed();
     h->carrier = g->carrier;
     h->budget = SWITCH_BUDGET;
@@ -238,8 +253,6 @@ void hub_after_fork(void)
     atomic_store(&g->interrupts, 0);
     atomic_store(&g->state, GREEN_RUNNING);
     atomic_store(&h->current, g);
-    offload_fork();
-    monitor_fork();
     atomic_store(&green_tls.own, OWN_ATTACHED);
     leave();
 }

@@ -133,8 +133,15 @@ static bool waiter_leave(struct waiter *w)
     }
 }
 
-enum wait_result wait_on(enum wait_kind kind, const void *key, uint32_t bits, wait_ready *ready,
-                         void *arg, int64_t deadline, int flags)
+/* What a waiter gives up once it is on its queue; see wait_release(). */
+struct giving {
+    int (*release)(void *arg);
+    void *arg;
+};
+
+static enum wait_result wait_queued(enum wait_kind kind, const void *key, uint32_t bits,
+                                    wait_ready *ready, void *arg, struct giving giving,
+                                    int64_t deadline, int flags)
 {
     struct green *g = enter();
     struct bucket *b = bucket_of(kind, key);
@@ -152,16 +159,24 @@ enum wait_result wait_on(enum wait_kind kind, const void *key, uint32_t bits, wa
         }
         bucket_append(b, &w);
         lock_release(&b->lock);
+        if (giving.release) {
+            if (giving.release(giving.arg)) {
+                if (!waiter_leave(&w))
+                    wake(kind, key, 1, WAIT_ANY_BITS);
+                result = WAIT_NOT_NEEDED;
+                break;
+            }
+            giving.release = NULL;
+        }
         g->waits_for = kind;
         g->wait_object = key;
         enum park_result r = park_until(g, waiter_woken, &w, deadline);
-        if (r == PARK_DONE || !waiter_leave(&w)) {
-            /* What woke us is kept; interrupts stay pending, a handler runs before we return. */
-            if (__builtin_expect(atomic_load_explicit(&g->interrupts, memory_order_relaxed), 0) &&
-                park_interrupted(g, flags & ~WAIT_BY_SIGNAL, &result) && kind == WAIT_SEM)
-                wake(kind, key, 1, bits);
-            else
-                result = WAIT_WOKEN;
+        if (r == PARK_DONE)
+            break;
+        if (!waiter_leave(&w)) {
+            /* Woken and interrupted at once: the wake counts, handlers run before we return. */
+            if (r == PARK_INTERRUPTED)
+                park_interrupted(g, 0, &result);
             break;
         }
         if (r == PARK_TIMED_OUT) {
@@ -173,6 +188,19 @@ enum wait_result wait_on(enum wait_kind kind, const void *key, uint32_t bits, wa
     }
     leave();
     return result;
+}
+
+enum wait_result wait_on(enum wait_kind kind, const void *key, uint32_t bits, wait_ready *ready,
+                         void *arg, int64_t deadline, int flags)
+{
+    return wait_queued(kind, key, bits, ready, arg, (struct giving){0}, deadline, flags);
+}
+
+enum wait_result wait_release(enum wait_kind kind, const void *key, int (*release)(void *arg),
+                              void *arg, int64_t deadline, int flags)
+{
+    return wait_queued(kind, key, WAIT_ANY_BITS, NULL, NULL, (struct giving){release, arg},
+                       deadline, flags);
 }
 
 /* ---- Waking ---- */
