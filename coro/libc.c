@@ -1,5 +1,4 @@
-#define _GNU_SOURCE
-#include "libc.h"
+#include "coro/libc.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -13,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coro.h"
-#include "libc_pthread.h"
-#include "libc_tls.h"
-#include "lock.h"
-#include "sys.h"
+#include "coro/coro.h"
+#include "coro/libc_pthread.h"
+#include "coro/libc_tls.h"
+#include "coro/lock.h"
+#include "coro/sys.h"
 
 /* libc's functions, found behind whatever interposes them. Written once by libc_check(). */
 static struct {
@@ -440,6 +439,12 @@ static void robust_died(void *entry, pid_t tid, bool pending,
     }
     if (pending && !inherits && (value & FUTEX_TID_MASK) == 0)
         died(word, data);
+}
+
+void libc_robust_register(uintptr_t tp)
+{
+    struct libc_robust_head *head = &libc_pthread_at(tp)->robust_head;
+    sys_2(SYS_set_robust_list, head, sizeof *head);
 }
 
 void libc_robust_exit(uintptr_t tp, void (*died)(void *mutex, void *data), void *data)

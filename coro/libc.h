@@ -58,6 +58,9 @@ void libc_run_tls_dtors(void);
  * thread exit (futex(2), set_robust_list(2)). */
 void libc_robust_exit(uintptr_t tp, void (*died)(void *mutex, void *data), void *data);
 
+/* Register the robust list of the block at `tp` with the kernel for the calling OS thread. */
+void libc_robust_register(uintptr_t tp);
+
 /* The thread id that libc's locks use as owner. */
 pid_t libc_tid(uintptr_t tp);
 void libc_set_tid(uintptr_t tp, pid_t tid);
