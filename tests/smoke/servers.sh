@@ -38,10 +38,10 @@ mariadb_datadir() {
 mariadb_serve() {
     local port=$1
     shift
-    MARIADB_SOCKET=$DATADIR/$MODE.sock
+    MARIADB_SOCKET=$DATADIR/sock
     serve server mariadbd --no-defaults "${MARIADB_USER[@]}" --datadir="$DATADIR" \
         --socket="$MARIADB_SOCKET" --port="$port" --bind-address=127.0.0.1 --max-connections=700 \
-        --back-log=700 --innodb-use-native-aio=0 --pid-file="$DATADIR/$MODE.pid" "$@"
+        --back-log=700 --innodb-use-native-aio=0 --pid-file="$DATADIR/pid" "$@"
     wait_for 40 mariadb_ask "select 1" || {
         fail "mariadbd did not come up: $(tail -n 3 "$RUN/server.err" | tr '\n' ' ')"
         return 1

@@ -1,0 +1,13 @@
+# dnsmasq: one poll loop over UDP and TCP; a forked child for each TCP client.
+case_needs="dnsmasq /usr/bin/python3"
+case_ignore='^$|dnsmasq: (started|compile|cleared)'
+case_serve() {
+    printf '127.0.0.9 nine.test\n::9 nine.test\n' >"$RUN/hosts"
+    serve server dnsmasq --keep-in-foreground --port="$PORT" --listen-address=127.0.0.1 --bind-interfaces \
+        --no-resolv --no-hosts --addn-hosts="$RUN/hosts" --conf-file=/dev/null --log-facility=- \
+        --pid-file="$RUN/pid" --user="$(id -un)" --group="$(id -gn)" --address=/wild.test/127.0.0.7
+    wait_port "$PORT" || fail "dnsmasq did not come up: $(tail -n 2 "$RUN/server.err")"
+}
+case_load() {
+    MODE=native client names /usr/bin/python3 "$ROOT/tests/smoke/programs/ask.py" dns "$PORT"
+}

@@ -1,0 +1,23 @@
+# lighttpd: one event loop, files by sendfile.
+case_needs="lighttpd"
+case_log_errors='error|failed'
+case_setup() { web_files; }
+case_serve() {
+    cat >"$RUN/conf" <<END
+server.document-root = "$WEB"
+server.bind = "127.0.0.1"
+server.port = $PORT
+server.errorlog = "/dev/stderr"
+server.max-keep-alive-requests = 1000000
+server.max-fds = 4096
+mimetype.assign = ( "" => "application/octet-stream" )
+END
+    serve_at server "$PORT" lighttpd -D -f "$RUN/conf"
+}
+case_load() {
+    load -c 200 -n 20000 --hold 0.3 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
+    load -c 50 -n 3000 --per-connection 1 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
+    load -c 20 -n 60 --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"
+    load -c 50 -n 5000 --storm --http /1k 127.0.0.1 "$PORT"
+    load -c 50 -n 500 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
+}

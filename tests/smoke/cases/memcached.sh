@@ -1,0 +1,11 @@
+# memcached: four libevent loops woken through eventfd, several green threads in epoll_wait at once.
+case_needs="memcached /usr/bin/python3"
+case_serve() {
+    local -a user=()
+    [ "$(id -u)" = 0 ] && user=(-u nobody)
+    serve_at server "$PORT" memcached "${user[@]}" -l 127.0.0.1 -p "$PORT" -U 0 -t 4 -c 2000
+}
+case_load() {
+    CLIENT_LIMIT=60 MODE=native client values /usr/bin/python3 "$ROOT/tests/smoke/programs/ask.py" \
+        memcached "$PORT"
+}

@@ -1,0 +1,40 @@
+# stunnel as TLS server: a thread per connection on a 64 KiB stack, OpenSSL state per thread.
+case_needs="stunnel nginx openssl curl"
+case_threads=8
+case_log_errors='INTERNAL|[Ff]atal|[Cc]rash|[Oo]ut of memory'
+case_setup() {
+    certificate
+    web_backend
+    built echo_threads >/dev/null
+    ECHO_PORT=$(free_port)
+    RUN=$WORK/backend backend echo "$SMOKE_BIN/echo_threads" "$ECHO_PORT"
+    wait_port "$ECHO_PORT"
+}
+case_serve() {
+    local up
+    up=$(free_port)
+    UP_PORT=$up
+    stunnel_conf "$RUN/conf" "$PORT" "$WEB_PORT"
+    printf '[up]\naccept = 127.0.0.1:%s\nconnect = 127.0.0.1:%s\ncert = %s\n' \
+        "$up" "$ECHO_PORT" "$CERT" >>"$RUN/conf"
+    serve_at server "$PORT" stunnel "$RUN/conf"
+}
+case_load() {
+    local many
+    trial server --tls --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
+    # Big transfers down, and both ways.
+    load -c 20 -n 40 --tls --half-close --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"
+    load -c 20 -n 60 -s 1048576 --tls 127.0.0.1 "$UP_PORT"
+    # Forty stall in mid-handshake; the others go on.
+    load -c 50 -n 2000 --per-connection 10 --stall 40 --tls --http /64 --expect "$WEB/64" \
+        127.0.0.1 "$PORT"
+    # Sessions come back.
+    load -c 5 -n 500 --per-connection 1 --tls --resume --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
+    [ "$(loaded resumed)" -ge 300 ] || fail "only $(loaded resumed) of 500 sessions were resumed"
+    client curl curl -sS --cacert "$WORK/crt.pem" -Z --parallel-max 20 \
+        "https://localhost:$PORT/[1-1]k" "https://localhost:$PORT/64"
+    quietly timeout 20 openssl s_time -connect "127.0.0.1:$PORT" -new -time 1 -www /64
+    many=$(descriptor_share 2 5000)
+    load -c "$many" --hold 1 --tls --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
+}
+case_compare() { memory_at_most 85; }
