@@ -46,7 +46,7 @@ ALL_CFLAGS = -std=gnu17 $(WARNINGS) $(CFLAGS) -MMD -MP
 # initial-exec: a wrapper reads its thread's words with one instruction, and no TLS block is ever
 # allocated lazily. Unwind tables let pthread_exit and C++ exceptions pass through our frames.
 LIB_CFLAGS := -fPIC -fvisibility=hidden -fno-semantic-interposition -ftls-model=initial-exec -fno-plt -fno-math-errno \
-    -fexceptions -fasynchronous-unwind-tables -fno-stack-protector
+    -fasynchronous-unwind-tables -fno-stack-protector
 
 comma := ,
 PARTIAL := no
@@ -89,8 +89,8 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 
 # ---- The library -----------------------------------------------------------------------------
 
-.PHONY: all lib tools
-all: lib tools $(GEN)/prototypes.o
+.PHONY: all lib tools man
+all: lib tools man $(GEN)/prototypes.o
 
 lib: $(BUILD)/libgreen.so
 tools: $(TOOLS)
@@ -160,6 +160,16 @@ $(BUILD)/libtools.a: $(TOOL_OBJECTS)
 $(TOOLS): $(BUILD)/%: $(BUILD)/tools/%.o $(BUILD)/libtools.a
 	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS)
 
+# ---- Manual pages ----------------------------------------------------------------------------
+
+MAN_PAGES := $(wildcard man/*.[1-8])
+
+man: $(MAN_PAGES:%=$(BUILD)/%)
+
+$(BUILD)/man/%: man/% man/fill.awk $(BUILD)/eventlet-run
+	@mkdir -p $(@D)
+	$(BUILD)/eventlet-run --list-options | $(AWK) -f man/fill.awk - $< > $@
+
 # ---- Tests -----------------------------------------------------------------------------------
 
 .PHONY: check unit-tests unit coverage demo smoke bench conformance sanitize packages-check packages-demo
@@ -198,7 +208,7 @@ demo: packages-demo
 	@$(MAKE) --no-print-directory all
 	@BUILD=$(abspath $(BUILD)) tests/smoke/demo
 
-smoke: packages-demo
+smoke: packages-demo packages-smoke
 	@$(MAKE) --no-print-directory all
 	@BUILD=$(abspath $(BUILD)) CASE='$(CASE)' tests/smoke/run
 
@@ -215,19 +225,25 @@ sanitize: packages-check
 
 .PHONY: install uninstall clean
 LIBDIR = $(PREFIX)/lib/libgreen
-MAN_PAGES := $(wildcard man/*.[1-8])
+# The directory in which each shell looks for completions, below PREFIX/share.
+COMPLETIONS := bash/eventlet-run:bash-completion/completions zsh/_eventlet-run:zsh/site-functions \
+    fish/eventlet-run.fish:fish/vendor_completions.d
+completion_to = $(DESTDIR)$(PREFIX)/share/$(lastword $(subst :, ,$(1)))
+completion_of = tools/completions/$(firstword $(subst :, ,$(1)))
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)
 	install -m 755 $(BUILD)/libgreen.so $(DESTDIR)$(LIBDIR)/libgreen.so
 	$(foreach t,$(TOOLS),install -m 755 $(t) $(DESTDIR)$(PREFIX)/bin/;)
-	$(foreach m,$(MAN_PAGES),install -D -m 644 $(m) $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m));)
+	$(foreach m,$(MAN_PAGES),install -D -m 644 $(BUILD)/$(m) $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m));)
+	$(foreach c,$(COMPLETIONS),install -D -m 644 -t $(call completion_to,$(c)) $(call completion_of,$(c));)
 
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/libgreen.so
 	-rmdir $(DESTDIR)$(LIBDIR) 2>/dev/null
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(notdir $(TOOLS)))
 	rm -f $(foreach m,$(MAN_PAGES),$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
+	rm -f $(foreach c,$(COMPLETIONS),$(call completion_to,$(c))/$(notdir $(call completion_of,$(c))))
 
 clean:
 	rm -rf $(BUILD) build-sanitize
