@@ -12,6 +12,9 @@
 
 #define KIT_UNUSED __attribute__((unused))
 
+/* An address where nothing is mapped; volatile, so that the compiler does not see it. */
+KIT_UNUSED static void *volatile bad_pointer = (void *)8;
+
 /* A number, or what errno says where it is -1. */
 static const char *expect_text(char *text, size_t size, long long number, int error)
 {
@@ -83,13 +86,13 @@ KIT_UNUSED static bool expect_bytes(const void *got, const char *want, size_t le
                          (int)length, (const char *)got);
 }
 
-/* A call that began at began (now_ns, CLOCK_MONOTONIC) lasted ms or more, less the millisecond to
- * which the kernel may round a time-out of poll, and came back before 4 s were over. */
-KIT_UNUSED static bool expect_lasted(int64_t began, int ms, const char *what, const char *file,
-                                     int line)
+/* A call that began at began (now_ns, CLOCK_MONOTONIC) lasted ms or more, less what the kernel's
+ * clock for it may cut, and came back before 4 s were over. */
+KIT_UNUSED static bool expect_lasted(int64_t began, int ms, int cut_us, const char *what,
+                                     const char *file, int line)
 {
     int64_t us = (now_ns(CLOCK_MONOTONIC) - began) / 1000;
-    return (us >= (int64_t)ms * 1000 - 1000 && us < 4000000) ||
+    return (us >= (int64_t)ms * 1000 - cut_us && us < 4000000) ||
            expect_failed(file, line, what, "expected %d ms to 4 s, got %lld us", ms,
                          (long long)us);
 }
@@ -104,7 +107,10 @@ KIT_UNUSED static bool expect_lasted(int64_t began, int ms, const char *what, co
 /* The call returns an errno, 0 for success, as the pthread_ functions do. */
 #define CODE(call, error, what) expect_code((call), error, what, __FILE__, __LINE__)
 #define BYTES(got, want, length, what) expect_bytes(got, want, length, what, __FILE__, __LINE__)
-#define LASTED(began, ms, what) expect_lasted(began, ms, what, __FILE__, __LINE__)
+/* A wait that has a timer of its own, which never fires early: poll, select, sleep, futex. */
+#define LASTED(began, ms, what) expect_lasted(began, ms, 0, what, __FILE__, __LINE__)
+/* A wait that is counted in the kernel's ticks and may lose a part of one: SO_RCVTIMEO and such. */
+#define LASTED_TICKS(began, ms, what) expect_lasted(began, ms, 10000, what, __FILE__, __LINE__)
 
 /* Preparation without which nothing can be checked: ends the program where it fails. */
 KIT_UNUSED static long must_hold(long got, const char *call, const char *file, int line)

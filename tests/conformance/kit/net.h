@@ -2,9 +2,11 @@
 #pragma once
 
 #include <arpa/inet.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -119,24 +121,38 @@ KIT_UNUSED static int net_error(int fd)
     return error;
 }
 
-/* Fills the way from this socket to its peer until nothing more goes; returns the bytes. TCP may
- * find more room a moment after it said that there is none, hence the second look. */
+/* Whether the kernel may still find room by itself: TCP does until all that it sent has been
+ * acknowledged and what it could not send lies in the buffer. */
+static bool net_settled(int fd)
+{
+    int queued = 0, unsent = 0;
+    struct address a = net_name(fd);
+    if (a.any.sa_family == AF_UNIX)
+        return true;
+    MUST(ioctl(fd, SIOCOUTQ, &queued));
+    MUST(ioctl(fd, SIOCOUTQNSD, &unsent));
+    return queued == unsent && unsent > 0;
+}
+
+/* Fills the way from this socket to its peer until nothing more goes; returns the bytes. */
 KIT_UNUSED static long net_fill(int fd)
 {
     static const char block[4096] = {0};
     long total = 0;
-    for (int quiet = 0; quiet < 3; quiet++) {
+    bool settled;
+    do {
+        settled = net_settled(fd);
+        if (!settled && total > 0)
+            sleep_ms(2);
         for (size_t size = sizeof(block); size > 0;) {
             ssize_t n = send(fd, block, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-            if (n > 0) {
+            if (n > 0)
                 total += n;
-                quiet = 0;
-            } else {
+            else
                 size /= 2;
-            }
+            settled = settled && n <= 0;
         }
-        sleep_ms(3);
-    }
+    } while (!settled);
     return total;
 }
 

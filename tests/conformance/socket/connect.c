@@ -67,7 +67,7 @@ static void errors(void)
     close(pipes[0]);
     close(pipes[1]);
     int fd = MUST(socket(AF_INET, SOCK_STREAM, 0));
-    FAILS(connect(fd, (struct sockaddr *)8, where.length), EFAULT, "a bad address");
+    FAILS(connect(fd, bad_pointer, where.length), EFAULT, "a bad address");
     FAILS(connect(fd, &where.any, 3), EINVAL, "a short address");
     FAILS(connect(fd, &where.any, (socklen_t)-1), EINVAL, "a negative length");
     where.any.sa_family = AF_APPLETALK;

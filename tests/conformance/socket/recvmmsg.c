@@ -113,7 +113,7 @@ static void check_kind(int family, int type)
     prepare();
     int64_t began = moment();
     FAILS(recvmmsg(pair[0], headers, 4, 0, NULL), EAGAIN, "SO_RCVTIMEO with nothing");
-    LASTED(began, 40, "after its time");
+    LASTED_TICKS(began, 40, "after its time");
     send_number(pair[1], 0);
     EQUALS(recvmmsg(pair[0], headers, 4, 0, NULL), 1, "SO_RCVTIMEO with one");
     net_timeout(pair[0], SO_RCVTIMEO, 0);
@@ -180,7 +180,7 @@ static void sending(void)
     net_timeout(pair[1], SO_SNDTIMEO, 40);
     int64_t began = moment();
     FAILS(sendmmsg(pair[1], out, many, 0), EAGAIN, "SO_SNDTIMEO ends it");
-    LASTED(began, 40, "after its time");
+    LASTED_TICKS(began, 40, "after its time");
     MUST(recv(pair[0], big, sizeof(big), 0));
     n = sendmmsg(pair[1], out, many, 0);
     HOLDS(n > 0 && n < many, "SO_SNDTIMEO ends it after some");

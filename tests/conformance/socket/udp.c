@@ -52,7 +52,7 @@ static void check_family(int family)
     FAILS(sendto(b, big, sizeof(big), 0, &name_a.any, name_a.length), EMSGSIZE, "too long");
     EQUALS(sendto(b, big, 60000, 0, &name_a.any, name_a.length), 60000, "60,000 bytes go");
     EQUALS(recv(a, big, sizeof(big), 0), 60000, "and come");
-    FAILS(sendto(b, "x", 1, 0, (struct sockaddr *)8, name_a.length), EFAULT, "a bad address");
+    FAILS(sendto(b, "x", 1, 0, bad_pointer, name_a.length), EFAULT, "a bad address");
     FAILS(sendto(b, "x", 1, 0, &name_a.any, 3), EINVAL, "a short address");
     FAILS(sendto(b, "x", 1, 0, NULL, 0), EDESTADDRREQ, "no address");
     close(a);

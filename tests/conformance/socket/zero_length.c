@@ -74,7 +74,7 @@ static void check_stream(int family)
     int64_t began = moment();
     n = recv(pair[0], got, 0, 0);
     HOLDS(n == -1 ? errno == EAGAIN : n == 0 && family != AF_UNIX, "SO_RCVTIMEO ends it");
-    LASTED(began, 30, "after its time");
+    LASTED_TICKS(began, 30, "after its time");
     net_timeout(pair[0], SO_RCVTIMEO, 0);
     net_small_buffers(pair);
     net_fill(pair[1]);
