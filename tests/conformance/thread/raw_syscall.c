@@ -1,0 +1,193 @@
+/* System calls made through syscall() by number: they wait as the functions do, and others run meanwhile. */
+#include "check.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+static int fds[2], pair[2];
+static int ticks, stop;
+
+static void *tick(void *argument)
+{
+    while (!atomic_get(&stop)) {
+        atomic_add(&ticks, 1);
+        sleep_ms(1);
+    }
+    return argument;
+}
+
+/* Writes once the clock has gone on, which shows that others run while the reader waits; in the end in any case. */
+static void *write_later(void *argument)
+{
+    int seen = atomic_get(&ticks);
+    for (int i = 0; i < 2000 && atomic_get(&ticks) < seen + 3; i++) {
+        sleep_ms(1);
+    }
+    EXPECT(atomic_get(&ticks) >= seen + 3);
+    EXPECT_EQ(syscall(SYS_write, *(int *)argument, "x", 1), 1);
+    return NULL;
+}
+
+#define WAITS_WHILE_OTHERS_RUN(descriptor, call, expected)       \
+    do {                                                         \
+        pthread_t writer = start(write_later, &(descriptor));    \
+        EXPECT_EQ(call, expected);                               \
+        finish(writer);                                          \
+    } while (0)
+
+static void waiting_calls_let_others_run(void)
+{
+    char byte;
+    struct iovec iov = { &byte, 1 };
+    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+    struct epoll_event interest = { .events = EPOLLIN }, got;
+    struct pollfd item;
+    EXPECT_EQ(pipe(fds), 0);
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    atomic_set(&stop, 0);
+    pthread_t clock = start(tick, NULL);
+    WAITS_WHILE_OTHERS_RUN(fds[1], syscall(SYS_read, fds[0], &byte, 1), 1);
+    WAITS_WHILE_OTHERS_RUN(fds[1], syscall(SYS_readv, fds[0], &iov, 1), 1);
+    WAITS_WHILE_OTHERS_RUN(pair[1], syscall(SYS_read, pair[0], &byte, 1), 1);
+    WAITS_WHILE_OTHERS_RUN(pair[1], syscall(SYS_recvfrom, pair[0], &byte, 1, 0, NULL, NULL), 1);
+    WAITS_WHILE_OTHERS_RUN(pair[1], syscall(SYS_recvmsg, pair[0], &message, 0), 1);
+    item = (struct pollfd){ .fd = fds[0], .events = POLLIN };
+    WAITS_WHILE_OTHERS_RUN(fds[1], syscall(SYS_poll, &item, 1, -1), 1);
+    EXPECT_EQ(read(fds[0], &byte, 1), 1);
+    WAITS_WHILE_OTHERS_RUN(fds[1], syscall(SYS_ppoll, &item, 1, NULL, NULL, 0), 1);
+    EXPECT_EQ(read(fds[0], &byte, 1), 1);
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(fds[0], &set);
+    WAITS_WHILE_OTHERS_RUN(fds[1], syscall(SYS_select, fds[0] + 1, &set, NULL, NULL, NULL), 1);
+    EXPECT_EQ(read(fds[0], &byte, 1), 1);
+    int epoll = epoll_create1(0);
+    EXPECT_EQ(epoll_ctl(epoll, EPOLL_CTL_ADD, fds[0], &interest), 0);
+    WAITS_WHILE_OTHERS_RUN(fds[1], syscall(SYS_epoll_wait, epoll, &got, 1, -1), 1);
+    EXPECT_EQ(read(fds[0], &byte, 1), 1);
+    WAITS_WHILE_OTHERS_RUN(fds[1], syscall(SYS_epoll_pwait, epoll, &got, 1, -1, NULL, 8), 1);
+    EXPECT_EQ(read(fds[0], &byte, 1), 1);
+    EXPECT_EQ(syscall(SYS_close, epoll), 0);
+    struct timespec duration = { 0, 5000000 }, deadline;
+    int before = atomic_get(&ticks);
+    for (int i = 0; i < 1000 && atomic_get(&ticks) == before; i++) {
+        EXPECT_EQ(syscall(SYS_nanosleep, &duration, NULL), 0);
+    }
+    EXPECT(atomic_get(&ticks) > before);
+    before = atomic_get(&ticks);
+    for (int i = 0; i < 1000 && atomic_get(&ticks) == before; i++) {
+        deadline = ms_from_now(CLOCK_MONOTONIC, 5);
+        EXPECT_EQ(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, NULL), 0);
+        EXPECT(now_ns(CLOCK_MONOTONIC) >= deadline.tv_sec * INT64_C(1000000000) + deadline.tv_nsec);
+    }
+    EXPECT(atomic_get(&ticks) > before);
+    atomic_set(&stop, 1);
+    finish(clock);
+}
+
+static void *set_flag(void *argument)
+{
+    atomic_set(argument, 1);
+    return NULL;
+}
+
+static void sched_yield_yields(void)
+{
+    int flag = 0;
+    pthread_t thread = start(set_flag, &flag);
+    for (int i = 0; i < 10000000 && !atomic_get(&flag); i++) {
+        EXPECT_EQ(syscall(SYS_sched_yield), 0);
+    }
+    EXPECT_EQ(atomic_get(&flag), 1);
+    finish(thread);
+}
+
+static int handled;
+
+static void on_signal(int number)
+{
+    (void)number;
+    handled = 1 + (gettid() == getpid());
+}
+
+static void *kill_oneself(void *argument)
+{
+    EXPECT_EQ(syscall(SYS_tgkill, getpid(), gettid(), SIGUSR1), 0);
+    EXPECT_EQ(handled, 1);
+    return argument;
+}
+
+static void tgkill_finds_the_thread(void)
+{
+    struct sigaction action = { .sa_handler = on_signal };
+    sigaction(SIGUSR1, &action, NULL);
+    finish(start(kill_oneself, NULL));
+    EXPECT_EQ(syscall(SYS_tgkill, getpid(), gettid(), SIGUSR1), 0);
+    EXPECT_EQ(handled, 2);
+    EXPECT_ERRNO(syscall(SYS_tgkill, getpid(), -1, SIGUSR1), EINVAL);
+}
+
+static void numbers_that_do_not_wait_pass_through(void)
+{
+    EXPECT_EQ(syscall(SYS_getpid), getpid());
+    EXPECT_EQ(syscall(SYS_getppid), getppid());
+    EXPECT_EQ(syscall(SYS_gettid), gettid());
+    EXPECT_ERRNO(syscall(4000), ENOSYS);
+    EXPECT_ERRNO(syscall(-1), ENOSYS);
+    EXPECT_ERRNO(syscall(SYS_close, -1), EBADF);
+    EXPECT_ERRNO(syscall(SYS_read, -1, NULL, 0), EBADF);
+    char *page = (char *)syscall(SYS_mmap, NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    EXPECT(page != MAP_FAILED);
+    page[0] = 'p';
+    EXPECT_EQ(syscall(SYS_munmap, page, 4096), 0);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "file", O_RDWR | O_CREAT, 0600);
+    EXPECT(fd >= 0);
+    EXPECT_EQ(syscall(SYS_pwrite64, fd, "abc", 3, 5L), 3);
+    EXPECT_EQ(syscall(SYS_lseek, fd, 0L, SEEK_END), 8);
+    EXPECT_EQ(syscall(SYS_close, fd), 0);
+    EXPECT_EQ(unlink("file"), 0);
+}
+
+static void *pass_through(void *argument)
+{
+    numbers_that_do_not_wait_pass_through();
+    return argument;
+}
+
+static void and_on_threads(void)
+{
+    finish(start(pass_through, NULL));
+}
+
+static int exit_the_group(void)
+{
+    syscall(SYS_exit_group, 23);
+    return 1;
+}
+
+static void exit_group_ends_the_process(void)
+{
+    EXPECT_EXITS(child_run(exit_the_group), 23);
+}
+
+static const struct check checks[] = {
+    CHECK(waiting_calls_let_others_run),
+    CHECK(sched_yield_yields),
+    CHECK(tgkill_finds_the_thread),
+    CHECK(numbers_that_do_not_wait_pass_through),
+    CHECK(and_on_threads),
+    CHECK(exit_group_ends_the_process),
+};
+
+int main(int argc, char **argv)
+{
+    return CHECKS_RUN(checks, argc, argv);
+}
