@@ -11,6 +11,7 @@
 
 #define MS_IN_NS 1000000
 
+/* clang-format off */
 /* Each type's initial value, from the default column. */
 #define INITIAL_FLAG(value) ((value) != 0)
 #define INITIAL_NUMBER(value) (value)
@@ -21,6 +22,7 @@
 #define INITIAL_GROUPS(value) (value)
 #define INITIAL_SIGNAL(value) (value)
 #define INITIAL_SYMBOLS(value) {0}
+/* clang-format on */
 
 /* Each type of a row, and the C type that its field must have. */
 #define TYPE_FLAG(field) CONFIG_FLAG + 0 * sizeof(_Generic(field, bool : 1))
@@ -64,7 +66,7 @@ const struct config_option config_options[] = {
 };
 const size_t config_option_count = sizeof config_options / sizeof *config_options;
 
-/* ---- Text ------------------------------------------------------------------------------------- */
+/* ---- Text --------------------------------------------------------------------------------- */
 
 static size_t config_length(const char *text)
 {
@@ -129,7 +131,7 @@ static void config_append_range(struct config_text *to, const struct config_opti
     append(to, option->high);
 }
 
-/* ---- Values ----------------------------------------------------------------------------------- */
+/* ---- Values ------------------------------------------------------------------------------- */
 
 /* Decimal digits, and nothing else before `end`; false when there are none or too many. */
 static bool config_digits(const char *text, const char *end, uint64_t *value)
@@ -151,12 +153,11 @@ static bool config_number(const struct config_option *option, const char *text, 
     const char *end = text + config_length(text);
     uint64_t unit = 1;
     if (option->type == CONFIG_SIZE && end > text) {
-        switch (end[-1]) {
-        case 'k': case 'K': unit = 1ULL << 10; end--; break;
-        case 'm': case 'M': unit = 1ULL << 20; end--; break;
-        case 'g': case 'G': unit = 1ULL << 30; end--; break;
-        default: break;
-        }
+        static const char letters[] = "KMGkmg";
+        for (unsigned i = 0; letters[i] != 0; i++)
+            if (end[-1] == letters[i])
+                unit = 1ULL << 10 * (i % 3 + 1);
+        end -= unit != 1;
     }
     if (!config_digits(text, end, value) || *value > UINT64_MAX / unit)
         return false;
@@ -210,8 +211,8 @@ static bool config_groups(const char *list, uint32_t *groups, struct config_text
     uint32_t found = 0;
     while (config_part(&list, &part, &length)) {
         unsigned group = 0;
-        while (group < GROUP_COUNT && (config_group_fixed(group) ||
-                                       !config_same(part, length, patch_group_name[group])))
+        while (group < GROUP_COUNT &&
+               (config_group_fixed(group) || !config_same(part, length, patch_group_name[group])))
             group++;
         if (group == GROUP_COUNT) {
             config_append(why, "there is no patch group \"");
@@ -233,31 +234,35 @@ static bool config_groups(const char *list, uint32_t *groups, struct config_text
     return true;
 }
 
-static bool config_symbol_letter(char c)
+static bool config_is_name(const char *text, size_t length)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    for (size_t i = 0; i < length; i++) {
+        const char c = text[i];
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+            c != '_')
+            return false;
+    }
+    return length != 0;
 }
 
 static bool config_symbols(const char *list, char *into, struct config_text *why)
 {
-    size_t used = 0;
-    size_t since_comma = 0;
-    for (; list[used] != 0; used++) {
-        if (used + 1 >= CONFIG_LIST_MAX) {
-            config_append(why, "the list is longer than ");
-            config_append_number(why, CONFIG_LIST_MAX - 1);
-            config_append(why, " bytes");
+    const char *rest = list;
+    const char *part;
+    size_t length;
+    while (config_part(&rest, &part, &length))
+        if (!config_is_name(part, length)) {
+            config_append(why, "not a list of function names separated by commas");
             return false;
         }
-        since_comma = list[used] == ',' ? 0 : since_comma + 1;
-        if (list[used] == ',' ? used == 0 || list[used - 1] == ',' : !config_symbol_letter(list[used]))
-            break;
-    }
-    if (list[used] != 0 || since_comma == 0) {
-        config_append(why, "not a list of function names separated by commas");
+    length = config_length(list);
+    if (length >= CONFIG_LIST_MAX) {
+        config_append(why, "the list is longer than ");
+        config_append_number(why, CONFIG_LIST_MAX - 1);
+        config_append(why, " bytes");
         return false;
     }
-    for (size_t i = 0; i <= used; i++)
+    for (size_t i = 0; i <= length; i++)
         into[i] = list[i];
     return true;
 }
@@ -304,9 +309,9 @@ static bool config_signal(const char *text, int *number)
     if (!from_min && !from_max)
         return false;
     n = 0;
-    if (length > 5 && (text[5] != (from_min ? '+' : '-') ||
-                       !config_digits(text + 6, text + length, &n) ||
-                       n > CONFIG_RTMAX - CONFIG_RTMIN))
+    if (length > 5 &&
+        (text[5] != (from_min ? '+' : '-') || !config_digits(text + 6, text + length, &n) ||
+         n > CONFIG_RTMAX - CONFIG_RTMIN))
         return false;
     *number = from_min ? CONFIG_RTMIN + (int)n : CONFIG_RTMAX - (int)n;
     return true;
@@ -406,7 +411,7 @@ void config_settle(struct green_config *into)
             into->patch |= 1U << group;
 }
 
-/* ---- The environment -------------------------------------------------------------------------- */
+/* ---- The environment ---------------------------------------------------------------------- */
 
 /* The value of a variable, or NULL when it is unset or empty. */
 static const char *config_variable(char *const *envp, const char *name)

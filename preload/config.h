@@ -19,20 +19,20 @@ enum { CONFIG_LIST_MAX = 1024 }; /* bytes of a list of symbols, with its end */
 /* One field for each row of options.def. Written before any other code of the process runs, then
  * immutable. Holds the defaults until config_read() was called. */
 struct green_config {
-    uint32_t patch;                /* bit (1 << GROUP_os) ...: the groups that are patched */
-    uint32_t no_patch;             /* groups taken out of `patch` by config_settle() */
-    uint64_t stack_size;           /* bytes for every green thread; 0: as the program asks */
-    uint32_t carriers;             /* 0: one for each processor that the process may use */
-    bool strict;                   /* one carrier, no handoff */
-    int64_t handoff;               /* ns of computing before a handoff; 0: never */
-    uint32_t max_carriers;         /* operating-system threads */
-    uint32_t offload_threads;      /* operating-system threads */
-    int file_io;                   /* GREEN_FILE_... */
-    int dns;                       /* GREEN_DNS_... */
-    int children;                  /* GREEN_CHILDREN_... */
-    int dump_signal;               /* 0: none */
-    int stats;                     /* GREEN_STATS_... */
-    char bind[CONFIG_LIST_MAX];    /* names separated by commas; "": none */
+    uint32_t patch;             /* bit (1 << GROUP_os) ...: the groups that are patched */
+    uint32_t no_patch;          /* groups taken out of `patch` by config_settle() */
+    uint64_t stack_size;        /* bytes for every green thread; 0: as the program asks */
+    uint32_t carriers;          /* 0: one for each processor that the process may use */
+    bool strict;                /* one carrier, no handoff */
+    int64_t handoff;            /* ns of computing before a handoff; 0: never */
+    uint32_t max_carriers;      /* operating-system threads */
+    uint32_t offload_threads;   /* operating-system threads */
+    int file_io;                /* GREEN_FILE_... */
+    int dns;                    /* GREEN_DNS_... */
+    int children;               /* GREEN_CHILDREN_... */
+    int dump_signal;            /* 0: none */
+    int stats;                  /* GREEN_STATS_... */
+    char bind[CONFIG_LIST_MAX]; /* names separated by commas; "": none */
 };
 
 #pragma GCC visibility push(hidden)
@@ -52,7 +52,8 @@ static inline bool config_patches(enum patch_group_id group)
  * system calls and nothing of libc. */
 void config_read(char *const *envp, bool secure);
 
-/* ---- For eventlet-run and for config_read() --------------------------------------------------- */
+/* ---- For eventlet-run and for config_read() ---------------------------------------------------
+ */
 
 enum config_type {
     CONFIG_FLAG,

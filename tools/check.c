@@ -46,7 +46,7 @@ struct check {
     size_t count;
 };
 
-/* ---- Collecting ------------------------------------------------------------------------------- */
+/* ---- Collecting --------------------------------------------------------------------------- */
 
 static const char *check_base(const char *path)
 {
@@ -123,7 +123,7 @@ static void check_collect(struct check *check)
     }
 }
 
-/* ---- Printing --------------------------------------------------------------------------------- */
+/* ---- Printing ----------------------------------------------------------------------------- */
 
 /* Print the words behind `head`, in lines of a terminal's width. */
 struct check_line {
@@ -223,8 +223,8 @@ static void check_print_libraries(const struct check *check)
 static bool check_asks_for(const struct libraries *libraries, const char *name)
 {
     for (size_t i = 0; i < libraries->count; i++)
-        for (size_t n = 0; !check_is_libc(&libraries->list[i]) &&
-                           n < libraries->list[i].elf.symbol_count; n++)
+        for (size_t n = 0;
+             !check_is_libc(&libraries->list[i]) && n < libraries->list[i].elf.symbol_count; n++)
             if (libraries->list[i].elf.symbols[n].st_shndx == SHN_UNDEF &&
                 strcmp(elf_symbol_name(&libraries->list[i].elf, n), name) == 0)
                 return true;
@@ -247,8 +247,9 @@ void check_print(const struct target *target, const struct green_config *asked)
            found == 1 ? "y" : "ies");
     check_print_groups(&check, CHECK_PATCHED, "Patched:");
     check_print_groups(&check, CHECK_GROUP_OFF, "Left to libc, as the options say:");
-    check_print_names(&check, CHECK_OWN,
-                      "Defined by the program itself; patched if it hands on to the next definition:");
+    check_print_names(
+        &check, CHECK_OWN,
+        "Defined by the program itself; patched if it hands on to the next definition:");
     check_print_lines(&check, CHECK_WAITS, "Blocks, and is not patched:");
     check_print_lines(&check, CHECK_MAY_WAIT, "May block, and is not patched:");
     check_print_libraries(&check);

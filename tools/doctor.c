@@ -37,7 +37,7 @@ static void doctor_say(const char *what, bool has, const char *with, const char 
     doctor_line(what, has ? "yes" : "no", has ? with : without);
 }
 
-/* ---- What is tried ---------------------------------------------------------------------------- */
+/* ---- What is tried ------------------------------------------------------------------------ */
 
 static bool doctor_guards(void)
 {
@@ -50,8 +50,8 @@ static bool doctor_guards(void)
     return has;
 }
 
-/* Does a read of an empty descriptor come back at once under RWF_NOWAIT? Where the flag is not known
- * the call fails before it waits. */
+/* Does a read of an empty descriptor come back at once under RWF_NOWAIT? Where the flag is not
+ * known the call fails before it waits. */
 static bool doctor_nowait_on(int ends[2])
 {
     char byte;
@@ -132,7 +132,7 @@ static bool doctor_number(const char *path, const char *key, long *number)
     return found;
 }
 
-/* ---- What is said ----------------------------------------------------------------------------- */
+/* ---- What is said ------------------------------------------------------------------------- */
 
 static void doctor_versions(void)
 {
@@ -146,8 +146,9 @@ static void doctor_versions(void)
     const char *version = gnu_get_libc_version();
     const bool known = strcmp(version, DOCTOR_LIBC) == 0;
     snprintf(text, sizeof text, "glibc %.20s%s", version,
-             known ? "" : ": another than " DOCTOR_LIBC ", which libgreen was written for; it looks "
-                          "at libc's layout at start and refuses what it does not know");
+             known ? ""
+                   : ": another than " DOCTOR_LIBC ", which libgreen was written for; it looks "
+                     "at libc's layout at start and refuses what it does not know");
     doctor_line("libc", known ? "yes" : "no", text);
 }
 
@@ -188,7 +189,8 @@ static void doctor_limit(const char *what, int resource, rlim_t unit, const char
     if (getrlimit((__rlimit_resource_t)resource, &limit) != 0)
         return;
     if (limit.rlim_cur != RLIM_INFINITY)
-        snprintf(text, sizeof text, "%llu%s", (unsigned long long)(limit.rlim_cur / unit), unit_name);
+        snprintf(text, sizeof text, "%llu%s", (unsigned long long)(limit.rlim_cur / unit),
+                 unit_name);
     doctor_line(what, text, meaning);
 }
 
@@ -198,16 +200,22 @@ static void doctor_limits(void)
     char text[40];
     if (doctor_number("/proc/sys/vm/max_map_count", "", &number)) {
         snprintf(text, sizeof text, "%ld", number);
-        doctor_line("max_map_count", text, "mappings in a process; guards by mprotect take two each");
+        doctor_line("max_map_count", text,
+                    "mappings in a process; guards by mprotect take two each");
     }
-    doctor_limit("RLIMIT_STACK", RLIMIT_STACK, 1024, "K", "the stack of a thread that asks for none");
-    doctor_limit("RLIMIT_NOFILE", RLIMIT_NOFILE, 1, "", "descriptors; libgreen takes a few at the top");
-    doctor_limit("RLIMIT_NPROC", RLIMIT_NPROC, 1, "", "carriers and helper threads count, green threads "
-                                                      "do not");
-    doctor_limit("RLIMIT_AS", RLIMIT_AS, 1 << 20, "M", "address space, of which stacks reserve their "
-                                                       "full size");
-    doctor_limit("RLIMIT_MEMLOCK", RLIMIT_MEMLOCK, 1024, "K", "what mlockall may lock; unused stacks "
-                                                              "are not locked");
+    doctor_limit("RLIMIT_STACK", RLIMIT_STACK, 1024, "K",
+                 "the stack of a thread that asks for none");
+    doctor_limit("RLIMIT_NOFILE", RLIMIT_NOFILE, 1, "",
+                 "descriptors; libgreen takes a few at the top");
+    doctor_limit("RLIMIT_NPROC", RLIMIT_NPROC, 1, "",
+                 "carriers and helper threads count, green threads "
+                 "do not");
+    doctor_limit("RLIMIT_AS", RLIMIT_AS, 1 << 20, "M",
+                 "address space, of which stacks reserve their "
+                 "full size");
+    doctor_limit("RLIMIT_MEMLOCK", RLIMIT_MEMLOCK, 1024, "K",
+                 "what mlockall may lock; unused stacks "
+                 "are not locked");
 }
 
 static void doctor_sandbox(void)
@@ -215,11 +223,13 @@ static void doctor_sandbox(void)
     long number = 0;
     if (doctor_number("/proc/self/status", "Seccomp:", &number))
         doctor_say("seccomp", number != 0,
-                   number == 1 ? "strict mode: nothing can run" : "a filter; what it refuses shows as no above",
+                   number == 1 ? "strict mode: nothing can run"
+                               : "a filter; what it refuses shows as no above",
                    "no filter");
     else
-        doctor_line("/proc", "no", "not mounted: libgreen cannot reopen terminals and FIFOs, and "
-                                   "waits for readiness first");
+        doctor_line("/proc", "no",
+                    "not mounted: libgreen cannot reopen terminals and FIFOs, and "
+                    "waits for readiness first");
     if (doctor_number("/proc/sys/vm/overcommit_memory", "", &number))
         doctor_say("overcommit", number != 2, "reserved stacks cost nothing until they are used",
                    "off: reserved stacks are opened in chunks, and each chunk counts as memory");

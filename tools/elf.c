@@ -83,7 +83,8 @@ static size_t elf_count_symbols(const struct elf *elf)
     if (last < head[1])
         return head[1];
     for (;; last++) {
-        const uint32_t *chain = elf_at(elf, buckets_at + 4ULL * head[0] + 4 * (last - head[1]), 1, 4, 4);
+        const uint32_t *chain =
+            elf_at(elf, buckets_at + 4ULL * head[0] + 4 * (last - head[1]), 1, 4, 4);
         if (chain == NULL)
             return last;
         if (*chain & 1)
@@ -184,9 +185,18 @@ const char *elf_machine(const struct elf *elf)
         unsigned machine;
         const char *name;
     } known[] = {
-        {EM_386, "i386"},       {EM_X86_64, "x86-64"},   {EM_ARM, "arm"},       {EM_AARCH64, "aarch64"},
-        {EM_RISCV, "riscv"},    {EM_PPC, "powerpc"},     {EM_PPC64, "ppc64"},   {EM_S390, "s390"},
-        {EM_MIPS, "mips"},      {EM_SPARC, "sparc"},     {EM_SPARCV9, "sparc64"}, {EM_IA_64, "ia64"},
+        {EM_386, "i386"},
+        {EM_X86_64, "x86-64"},
+        {EM_ARM, "arm"},
+        {EM_AARCH64, "aarch64"},
+        {EM_RISCV, "riscv"},
+        {EM_PPC, "powerpc"},
+        {EM_PPC64, "ppc64"},
+        {EM_S390, "s390"},
+        {EM_MIPS, "mips"},
+        {EM_SPARC, "sparc"},
+        {EM_SPARCV9, "sparc64"},
+        {EM_IA_64, "ia64"},
         {EM_LOONGARCH, "loongarch"},
     };
     bool big = elf->bytes[EI_DATA] == ELFDATA2MSB;
@@ -273,7 +283,8 @@ bool elf_has_note(const struct elf *elf, const char *owner)
 
 const char *elf_symbol_name(const struct elf *elf, size_t n)
 {
-    return elf->symbols[n].st_name < elf->strings_size ? elf->strings + elf->symbols[n].st_name : "";
+    return elf->symbols[n].st_name < elf->strings_size ? elf->strings + elf->symbols[n].st_name
+                                                       : "";
 }
 
 bool elf_defines(const struct elf *elf, const char *name)
@@ -292,7 +303,8 @@ bool elf_defines(const struct elf *elf, const char *name)
         const size_t symbol_count = sections[i].sh_size / sizeof(Elf64_Sym);
         const Elf64_Sym *symbols =
             elf_at(elf, sections[i].sh_offset, symbol_count, sizeof(Elf64_Sym), 8);
-        if (names == NULL || table->sh_size == 0 || names[table->sh_size - 1] != 0 || symbols == NULL)
+        if (names == NULL || table->sh_size == 0 || names[table->sh_size - 1] != 0 ||
+            symbols == NULL)
             continue;
         for (size_t s = 0; s < symbol_count; s++)
             if (symbols[s].st_shndx != SHN_UNDEF && symbols[s].st_name < table->sh_size &&

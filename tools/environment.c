@@ -24,10 +24,14 @@ static const char environment_separators[] = " :"; /* of LD_PRELOAD */
 static char *environment_place(int n, const char *directory)
 {
     switch (n) {
-    case 0: return say_format("%s/%s", directory, environment_file);
-    case 1: return say_format("%s/../lib/libgreen/%s", directory, environment_file);
-    case 2: return say_format("%s/../lib/%s", directory, environment_file);
-    default: return say_format("%s/%s", GREEN_LIBDIR, environment_file);
+    case 0:
+        return say_format("%s/%s", directory, environment_file);
+    case 1:
+        return say_format("%s/../lib/libgreen/%s", directory, environment_file);
+    case 2:
+        return say_format("%s/../lib/%s", directory, environment_file);
+    default:
+        return say_format("%s/%s", GREEN_LIBDIR, environment_file);
     }
 }
 
@@ -56,8 +60,8 @@ static void environment_check_library(const char *path)
     case ELF_UNREADABLE:
         say_no(SAY_FAILED, hint, "libgreen.so cannot be read: %s: %s", path, strerror(errno));
     case ELF_FOREIGN:
-        say_no(SAY_FAILED, hint, "libgreen.so is for another architecture (%s): %s", elf_machine(&elf),
-               path);
+        say_no(SAY_FAILED, hint, "libgreen.so is for another architecture (%s): %s",
+               elf_machine(&elf), path);
     default:
         say_no(SAY_FAILED, hint, "libgreen.so is no shared library: %s", path);
     }
@@ -68,14 +72,16 @@ static void environment_check_library(const char *path)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     void *code = fd < 0 ? MAP_FAILED : mmap(NULL, 1, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
     if (code == MAP_FAILED)
-        say_no(SAY_FAILED, "put it on a file system that is not mounted noexec, and name it with --lib",
+        say_no(SAY_FAILED,
+               "put it on a file system that is not mounted noexec, and name it with --lib",
                "libgreen.so cannot be loaded: %s: %s", path, strerror(errno));
     munmap(code, 1);
     close(fd);
 
     if (strpbrk(path, environment_separators) != NULL)
         say_no(SAY_FAILED, "move it to another directory, or install it with `make install`",
-               "libgreen.so cannot be preloaded: there is a space or a colon in its path: %s", path);
+               "libgreen.so cannot be preloaded: there is a space or a colon in its path: %s",
+               path);
 }
 
 char *environment_library(const char *asked)
@@ -95,13 +101,15 @@ char *environment_library(const char *asked)
     }
     if (found == NULL)
         say_no(SAY_FAILED, "build it with `make`, or name it with --lib=PATH",
-               "libgreen.so was not found in %s, %s/../lib or %s", directory, directory, GREEN_LIBDIR);
+               "libgreen.so was not found in %s, %s/../lib or %s", directory, directory,
+               GREEN_LIBDIR);
     free(directory);
     environment_check_library(found);
     return found;
 }
 
-/* Is this entry of LD_PRELOAD a libgreen, ours or another, with a version behind its name or not? */
+/* Is this entry of LD_PRELOAD a libgreen, ours or another, with a version behind its name or not?
+ */
 static bool environment_is_ours(const char *entry, size_t length)
 {
     size_t base = length;
@@ -148,7 +156,8 @@ void environment_preload(const char *library, const char *program, char *const *
             continue;
         /* By its full path, because the program's children look elsewhere. */
         char *path = libraries_find(program, *runtimes);
-        const char *entry = path != NULL && strpbrk(path, environment_separators) == NULL ? path : *runtimes;
+        const char *entry =
+            path != NULL && strpbrk(path, environment_separators) == NULL ? path : *runtimes;
         environment_append(&list, entry, strlen(entry));
         free(path);
     }

@@ -53,8 +53,8 @@ _Noreturn static void run(const struct options *options)
         say_no(SAY_NOT_EXECUTABLE, "give it fewer arguments or a smaller environment", "%s: %s",
                target.path, strerror(errno));
     default:
-        say_no(SAY_NOT_EXECUTABLE, "start it without eventlet-run to see whether it works so", "%s: %s",
-               target.path, strerror(errno));
+        say_no(SAY_NOT_EXECUTABLE, "start it without eventlet-run to see whether it works so",
+               "%s: %s", target.path, strerror(errno));
     }
 }
 

@@ -50,8 +50,8 @@ static char *libraries_expand(const char *text, size_t length, const char *origi
                 step = 1 + size + 2 * brace;
             }
         }
-        char *longer = value != NULL ? say_format("%s%s", result, value)
-                                     : say_format("%s%c", result, text[i]);
+        char *longer =
+            value != NULL ? say_format("%s%s", result, value) : say_format("%s%c", result, text[i]);
         free(result);
         result = longer;
         i += step;
@@ -134,9 +134,8 @@ static bool libraries_has(const struct libraries *libraries, const char *name)
 {
     for (size_t i = 1; i < libraries->count; i++) {
         const struct library *library = &libraries->list[i];
-        const char *own = library->path != NULL
-                              ? elf_dynamic_string(&library->elf, DT_SONAME, 0)
-                              : NULL;
+        const char *own =
+            library->path != NULL ? elf_dynamic_string(&library->elf, DT_SONAME, 0) : NULL;
         if (strcmp(library->name, name) == 0 || (own != NULL && strcmp(own, name) == 0))
             return true;
     }
@@ -166,8 +165,9 @@ void libraries_collect(struct libraries *libraries, const char *program)
     libraries_add(libraries, program, say_format("%s", program), 0);
     for (size_t i = 0; i < libraries->count; i++) {
         const char *name;
-        for (size_t n = 0; libraries->list[i].path != NULL && libraries->count < LIBRARIES_MAX &&
-                           (name = elf_dynamic_string(&libraries->list[i].elf, DT_NEEDED, n)) != NULL;
+        for (size_t n = 0;
+             libraries->list[i].path != NULL && libraries->count < LIBRARIES_MAX &&
+             (name = elf_dynamic_string(&libraries->list[i].elf, DT_NEEDED, n)) != NULL;
              n++)
             if (!libraries_has(libraries, name))
                 libraries_add(libraries, name, libraries_resolve(libraries, i, name), i);

@@ -8,10 +8,10 @@
 #include "elf.h"
 
 struct library {
-    char *name;       /* as it was asked for */
-    char *path;       /* NULL: not found */
-    size_t asked_by;  /* its place in the list */
-    struct elf elf;   /* open where path is not NULL */
+    char *name;      /* as it was asked for */
+    char *path;      /* NULL: not found */
+    size_t asked_by; /* its place in the list */
+    struct elf elf;  /* open where path is not NULL */
 };
 
 struct libraries {

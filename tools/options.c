@@ -22,7 +22,7 @@ static const struct options_own options_own[] = {
 #undef ACTION
 };
 
-/* ---- Reading ---------------------------------------------------------------------------------- */
+/* ---- Reading ------------------------------------------------------------------------------ */
 
 /* How many letters must be changed, added or left out to make `b` of `a`; both are short. */
 static size_t options_distance(const char *a, const char *b)
@@ -117,8 +117,8 @@ static void options_library(struct options *options, const struct config_option 
     if (value == NULL)
         value = *++*at;
     if (value == NULL || *value == 0)
-        say_no(SAY_USAGE, options_hint, "--%s: it needs a value: --%s=%s", option->name, option->name,
-               option->argument);
+        say_no(SAY_USAGE, options_hint, "--%s: it needs a value: --%s=%s", option->name,
+               option->name, option->argument);
     options_check(&options->config, option, subject, value);
     options_export(option, value, given);
     free(subject);
@@ -194,7 +194,7 @@ void options_read(struct options *options, char **argv)
     config_settle(&options->config);
 }
 
-/* ---- Printing --------------------------------------------------------------------------------- */
+/* ---- Printing ----------------------------------------------------------------------------- */
 
 /* The column in which the help starts, and the one in which it ends. */
 enum { OPTIONS_INDENT = 26, OPTIONS_WIDTH = 79 };

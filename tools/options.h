@@ -16,8 +16,8 @@ enum options_action {
 
 struct options {
     enum options_action action;
-    const char *library;        /* --lib, or NULL */
-    char **command;             /* the command and its arguments; the end of argv where there is none */
+    const char *library; /* --lib, or NULL */
+    char **command;      /* the command and its arguments; the end of argv where there is none */
     struct green_config config; /* what the library will make of its environment */
 };
 

@@ -15,7 +15,8 @@ static char *script_copy(const char *from, const char *to)
     return say_format("%.*s", (int)(to - from), from);
 }
 
-bool script_interpreter(const unsigned char *bytes, size_t size, char **interpreter, char **argument)
+bool script_interpreter(const unsigned char *bytes, size_t size, char **interpreter,
+                        char **argument)
 {
     if (size < 2 || bytes[0] != '#' || bytes[1] != '!')
         return false;
@@ -73,13 +74,20 @@ static void script_add(struct script_words *words, char *word)
 static char script_escape(char c)
 {
     switch (c) {
-    case 'f': return '\f';
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    case 'v': return '\v';
-    case '_': return ' ';
-    default: return c;
+    case 'f':
+        return '\f';
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    case 'v':
+        return '\v';
+    case '_':
+        return ' ';
+    default:
+        return c;
     }
 }
 
@@ -190,7 +198,9 @@ static bool script_env_option(char ***at, struct script_env *result, bool *done,
     }
     for (const char *letter = word + 1; *letter != 0; letter++) {
         switch (*letter) {
-        case 'i': case '0': case 'v':
+        case 'i':
+        case '0':
+        case 'v':
             break;
         case 'C':
             result->moves = true;

@@ -10,9 +10,11 @@ enum { SCRIPT_LINE_MAX = 256 }; /* of a file the kernel looks at so many bytes *
 
 /* Split the first line of a script: the interpreter's path and its one argument, which may be NULL.
  * False when the file does not begin with `#!` and a path. The caller frees both. */
-bool script_interpreter(const unsigned char *bytes, size_t size, char **interpreter, char **argument);
+bool script_interpreter(const unsigned char *bytes, size_t size, char **interpreter,
+                        char **argument);
 
-/* Would a shell take the file for a script without a `#!` line? Text it is, up to its first line. */
+/* Would a shell take the file for a script without a `#!` line? Text it is, up to its first line.
+ */
 bool script_is_text(const unsigned char *bytes, size_t size);
 
 /* What `env ARGUMENTS` will run. */

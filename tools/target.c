@@ -19,15 +19,15 @@ enum { TARGET_DEPTH_MAX = 16 };
 /* One file on the way from the command to the program. */
 struct target_step {
     const char *path;
-    char **argv;             /* as it will see them; argv[0] is its name */
-    const char *path_var;    /* PATH, as env(1) may have changed it */
-    const char *subject;     /* what to call it in a message */
+    char **argv;          /* as it will see them; argv[0] is its name */
+    const char *path_var; /* PATH, as env(1) may have changed it */
+    const char *subject;  /* what to call it in a message */
     int depth;
 };
 
 static void target_follow(struct target *target, const struct target_step *step);
 
-/* ---- Looking the command up ------------------------------------------------------------------- */
+/* ---- Looking the command up --------------------------------------------------------------- */
 
 /* 0 when `path` can be executed; else the errno that execve(2) would give. */
 static int target_executable(const char *path)
@@ -74,15 +74,17 @@ _Noreturn static void target_missing(const char *subject, const char *name, int 
     case ENOENT:
     case ENOTDIR:
         say_no(SAY_NOT_FOUND,
-               strchr(name, '/') != NULL ? "look at the path with `ls -l`: the file, or what a link "
-                                           "points to, does not exist"
-                                         : "check the spelling, and whether its directory is in PATH",
+               strchr(name, '/') != NULL
+                   ? "look at the path with `ls -l`: the file, or what a link "
+                     "points to, does not exist"
+                   : "check the spelling, and whether its directory is in PATH",
                "%s: not found", subject);
     case EISDIR:
         say_no(SAY_NOT_EXECUTABLE, "name the program in it", "%s: it is a directory", subject);
     case EACCES:
-        say_no(SAY_NOT_EXECUTABLE, "`chmod +x` makes a file executable, unless a directory above it "
-                                   "is closed to you or its file system is mounted noexec",
+        say_no(SAY_NOT_EXECUTABLE,
+               "`chmod +x` makes a file executable, unless a directory above it "
+               "is closed to you or its file system is mounted noexec",
                "%s: not executable: permission denied", subject);
     default:
         say_no(SAY_NOT_EXECUTABLE, "look at the path with `ls -l`", "%s: %s", subject,
@@ -90,7 +92,7 @@ _Noreturn static void target_missing(const char *subject, const char *name, int 
     }
 }
 
-/* ---- Programs --------------------------------------------------------------------------------- */
+/* ---- Programs ----------------------------------------------------------------------------- */
 
 /* Does executing this file give privileges? Its extended attribute holds a version word, then pairs
  * of permitted and inheritable sets. */
@@ -112,13 +114,16 @@ static void target_check_privileges(const struct target_step *step)
     if (stat(step->path, &about) != 0)
         return;
     if (about.st_mode & S_ISUID)
-        say_no(SAY_FAILED, hint, "%s: it is setuid, so nothing can be loaded into it", step->subject);
-    if ((about.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
-        say_no(SAY_FAILED, hint, "%s: it is setgid, so nothing can be loaded into it", step->subject);
-    if (target_has_capabilities(step->path))
-        say_no(SAY_FAILED, hint,
-               "%s: the file has capabilities (getcap shows them), so nothing can be loaded into it",
+        say_no(SAY_FAILED, hint, "%s: it is setuid, so nothing can be loaded into it",
                step->subject);
+    if ((about.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+        say_no(SAY_FAILED, hint, "%s: it is setgid, so nothing can be loaded into it",
+               step->subject);
+    if (target_has_capabilities(step->path))
+        say_no(
+            SAY_FAILED, hint,
+            "%s: the file has capabilities (getcap shows them), so nothing can be loaded into it",
+            step->subject);
 }
 
 static const char *target_base(const char *path)
@@ -136,14 +141,17 @@ static void target_check_loader(const struct elf *elf, const struct target_step 
 {
     const char *loader = elf_interpreter(elf);
     if (loader == NULL)
-        say_no(SAY_FAILED, "link it dynamically (without -static), or start it without eventlet-run",
+        say_no(SAY_FAILED,
+               "link it dynamically (without -static), or start it without eventlet-run",
                "%s: it is statically linked, so nothing can be loaded into it", step->subject);
     const char *base = target_base(loader);
     if (target_starts(base, "ld-musl"))
-        say_no(SAY_FAILED, "use a build for glibc: on Debian, the one from the distribution's package",
+        say_no(SAY_FAILED,
+               "use a build for glibc: on Debian, the one from the distribution's package",
                "%s: it is built for musl, and libgreen knows glibc only", step->subject);
     if (!target_starts(base, "ld-linux") && !target_starts(base, "ld-lsb"))
-        say_no(SAY_FAILED, "use a build for glibc: on Debian, the one from the distribution's package",
+        say_no(SAY_FAILED,
+               "use a build for glibc: on Debian, the one from the distribution's package",
                "%s: its loader %s is not glibc's", step->subject, loader);
     if (access(loader, F_OK) != 0)
         say_no(SAY_NOT_FOUND, "install that loader, or a build of the program for this system",
@@ -172,9 +180,9 @@ static bool target_has_tsan(const struct elf *elf)
 static void target_check_sanitizers(struct target *target, const struct elf *elf,
                                     const struct target_step *step)
 {
-    static const char *const first[] = {"libasan.so",          "liblsan.so",
-                                        "libhwasan.so",        "libclang_rt.asan",
-                                        "libclang_rt.hwasan",  "libclang_rt.lsan"};
+    static const char *const first[] = {"libasan.so",         "liblsan.so",
+                                        "libhwasan.so",       "libclang_rt.asan",
+                                        "libclang_rt.hwasan", "libclang_rt.lsan"};
     bool tsan = target_has_tsan(elf);
     size_t count = 0;
     const char *name;
@@ -267,7 +275,7 @@ static void target_check_program(struct target *target, const struct elf *elf,
         target_follow_env(target, step);
 }
 
-/* ---- Scripts ---------------------------------------------------------------------------------- */
+/* ---- Scripts ------------------------------------------------------------------------------ */
 
 static char **target_join(char *const *first, size_t first_count, char *const *rest)
 {
@@ -287,7 +295,8 @@ static void target_follow_interpreter(struct target *target, const struct target
     int error = target_executable(words[0]);
     char *subject = say_format("%s (which runs %s)", words[0], step->subject);
     if (error == ENOENT || error == ENOTDIR)
-        say_no(SAY_NOT_FOUND, "correct the path in the first line of the script, or install what it names",
+        say_no(SAY_NOT_FOUND,
+               "correct the path in the first line of the script, or install what it names",
                "%s: its interpreter %s does not exist", step->subject, words[0]);
     if (error != 0)
         target_missing(subject, words[0], error);
@@ -313,7 +322,8 @@ static void target_check_other(struct target *target, const struct elf *elf,
         return;
     }
     if (!script_is_text(elf->bytes, elf->size))
-        say_no(SAY_NOT_EXECUTABLE, "`file` tells what it is; eventlet-run starts ELF programs and scripts",
+        say_no(SAY_NOT_EXECUTABLE,
+               "`file` tells what it is; eventlet-run starts ELF programs and scripts",
                "%s: neither a program nor a script", step->subject);
     /* A script without a first line: the shell's, as for execvp(3). */
     words[0] = (char *)"/bin/sh";
@@ -325,7 +335,7 @@ static void target_check_other(struct target *target, const struct elf *elf,
     target_follow_interpreter(target, step, words, 1);
 }
 
-/* ---- All of it -------------------------------------------------------------------------------- */
+/* ---- All of it ---------------------------------------------------------------------------- */
 
 static void target_follow(struct target *target, const struct target_step *step)
 {
@@ -339,10 +349,11 @@ static void target_follow(struct target *target, const struct target_step *step)
                "%s: cannot be read, so it cannot be checked: %s", step->subject, strerror(errno));
     case ELF_FOREIGN:
         say_no(SAY_NOT_EXECUTABLE, "use a build of the program for this machine",
-               "%s: it is a program for another architecture (%s)", step->subject, elf_machine(&elf));
+               "%s: it is a program for another architecture (%s)", step->subject,
+               elf_machine(&elf));
     case ELF_DAMAGED:
-        say_no(SAY_NOT_EXECUTABLE, "get a fresh copy of the file",
-               "%s: a damaged ELF file", step->subject);
+        say_no(SAY_NOT_EXECUTABLE, "get a fresh copy of the file", "%s: a damaged ELF file",
+               step->subject);
     case ELF_NOT_ELF:
         target_check_other(target, &elf, step);
         break;
