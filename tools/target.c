@@ -60,9 +60,10 @@ static char *target_look(const char *name, const char *path_var, int *error)
         int wrong = target_executable(path);
         if (wrong == 0)
             return path;
-        free(path);
-        if (wrong == EACCES)
+        /* It is there; a directory that is closed to us may have anything. */
+        if (wrong == EACCES && access(path, F_OK) == 0)
             *error = EACCES;
+        free(path);
         path_var = path_var[length] != 0 ? path_var + length + 1 : NULL;
     }
     return NULL;

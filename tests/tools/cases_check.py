@@ -84,6 +84,20 @@ def test_libraries_are_found_as_the_loader_finds_them(place):
     contains(section(text, "Not found:"), "libfar.so, which calls needs", "not found")
 
 
+def test_DT_RUNPATH_of_a_library_hides_the_DT_RPATH_of_the_program(place):
+    os.mkdir(place.file("far"))
+    place.compile("far/libdeep.so", "int deep(void) { return 7; }\n", "-shared", "-fPIC", "-Wl,-soname,libdeep.so")
+    for dtags, missing in (("--enable-new-dtags", True), ("--disable-new-dtags", False)):
+        place.compile("far/libfar.so", "int deep(void);\nint far_away(int fd) { return fd + deep(); }\n", "-shared",
+                      "-fPIC", "-Wl,-soname,libfar.so", f"-L{place.file('far')}", "-ldeep", "-Wl,-rpath,/nowhere",
+                      "-Wl," + dtags)
+        place.compile("calls", CALLS, f"-L{place.file('far')}", "-lfar", "-Wl,-rpath,$ORIGIN/far",
+                      "-Wl,--disable-new-dtags", "-Wl,--unresolved-symbols=ignore-in-shared-libs")
+        natively = subprocess.run(["./calls"], cwd=place.path, capture_output=True, check=False).returncode
+        equal((natively, "libdeep.so, which libfar.so needs" in report(place, "./calls")),
+              (127, True) if missing else (7, False), f"native exit status, not found with {dtags}")
+
+
 def test_agrees_with_the_loader(place):
     for program in ("/bin/bash", "/usr/bin/python3", "/usr/bin/gdb", "/usr/bin/perl", "/usr/bin/ssh"):
         if not os.path.exists(program):

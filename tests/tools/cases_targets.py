@@ -1,6 +1,8 @@
 """Which programs eventlet-run starts, and which ones it refuses."""
 
 import os
+import re
+import struct
 import subprocess
 
 from kit import HELLO, check, contains, equal, is_root, nobody
@@ -77,6 +79,13 @@ def test_missing_command_is_127(place):
     place.refused(127, "./no-such-command: not found", "./no-such-command")
     place.refused(127, "not found", "./hello/below")
     place.refused(127, "not found", "")
+
+
+def test_closed_directory_in_PATH_hides_nothing(place):
+    os.mkdir(place.file("closed"), 0)
+    path = {"PATH": place.file("closed") + ":" + place.path}
+    place.refused(127, "no-such-command: not found", "no-such-command", env=path, user=nobody())
+    place.started("hello", env=path, user=nobody())
 
 
 def test_dangling_link_is_127(place):
@@ -262,6 +271,15 @@ def test_damaged_programs_are_126(place):
         check(place.run("./cut").returncode in (125, 126), f"cut to {size} bytes")
     place.patched("damaged", place.hello, {32: b"\xff" * 7})  # the program headers' offset
     place.refused(126, "damaged", "./damaged")
+    # A string table that does not end in a zero byte.
+    tags = subprocess.run(["readelf", "-dW", place.hello], capture_output=True, text=True, check=True).stdout
+    size = int(re.search(r"\(STRSZ\)\s+(\d+)", tags)[1])
+    place.patched("strings", place.hello, {struct.pack("<QQ", 10, size): struct.pack("<QQ", 10, size - 1)})
+    place.refused(126, "damaged", "./strings")
+
+
+def test_tool_under_itself(place):
+    place.started(place.tool, "./hello", stderr="loaded\nloaded\n")
 
 
 def test_nothing_is_printed_on_success(place):
