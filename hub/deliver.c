@@ -4,6 +4,10 @@
  * hub polls it is what every green thread blocks, so that a signal which any of them takes arrives.
  * Programs use few different masks: a small table counts the green threads of each.
  */
+#include <signal.h>
+
+#include <ev.h>
+
 #include "internal.h"
 
 enum { MASKS = 64 };
@@ -69,6 +73,64 @@ void deliver_idle_begin(struct hub *h)
     uint64_t common = __atomic_load_n(&mask_common, __ATOMIC_RELAXED);
     if (__builtin_expect(h->carrier->mask != common, 0))
         carrier_set_mask(h->carrier, common);
+    if (__builtin_expect(h->carrier->alt_stack != NULL, 0))
+        deliver_alt_stack(h->carrier, NULL);
+}
+
+void green_mask_is(struct green *g, uint64_t mask)
+{
+    mask &= MASK_ALL;
+    if (mask == g->mask)
+        return;
+    deliver_mask_removed(g->mask);
+    deliver_mask_added(mask);
+    g->mask = mask;
+    if (g->carrier)
+        g->carrier->mask = mask;
+}
+
+void green_set_mask(struct green *g, uint64_t mask)
+{
+    green_mask_is(g, mask);
+    mask &= MASK_ALL;
+    sys_4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
+}
+
+/* ---- Alternate stacks ---- */
+
+void deliver_alt_stack(struct carrier *c, const struct green *g)
+{
+    stack_t s = {.ss_flags = SS_DISABLE};
+    if (g && g->alt_stack)
+        s = (stack_t){.ss_sp = g->alt_stack, .ss_size = g->alt_size, .ss_flags = g->alt_flags};
+    c->alt_stack = s.ss_sp;
+    sys_2(SYS_sigaltstack, &s, NULL);
+}
+
+void green_alt_stack_changed(struct green *g)
+{
+    deliver_alt_stack(g->carrier, g);
+}
+
+/* ---- Signals on a hub's own stack ---- */
+
+void (*hub_signal_hook)(void);
+static _Atomic bool signals_came;
+
+void hub_signal(void)
+{
+    atomic_store(&signals_came, true);
+    struct hub *h = green_tls.hub;
+    if (h)
+        ev_async_send(h->loop, h->async);
+}
+
+void deliver_hub_signals(struct hub *h)
+{
+    (void)h;
+    if (__builtin_expect(atomic_load_explicit(&signals_came, memory_order_relaxed), 0) &&
+        atomic_exchange(&signals_came, false) && hub_signal_hook)
+        hub_signal_hook();
 }
 
 void deliver_fork(uint64_t mask)

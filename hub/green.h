@@ -12,6 +12,7 @@
 
 struct hub;
 struct carrier;
+struct signal_record; /* preload/signal.h */
 
 enum green_state {
     GREEN_RUNNING,  /* on a carrier, or detached */
@@ -78,7 +79,13 @@ struct green {
 
     /* Signals; see deliver.h. */
     uint64_t mask;               /* kernel form of its signal mask, bit n-1 for signal n; self */
-    _Atomic uint64_t pending;    /* signals sent to this thread alone; any */
+    _Atomic uint64_t pending;    /* signals sent to this thread alone, bit n-1; any */
+    struct signal_record *_Atomic arrived; /* their siginfo, newest first; any */
+    struct signal_record *queued;          /* the same in order, once looked at; self */
+    uint64_t wait_signals;       /* what sigwait() waits for; self, read by senders */
+    void *alt_stack;             /* its alternate stack, NULL: none; self */
+    size_t alt_size;
+    int alt_flags;
     _Atomic uint32_t interrupts; /* enum interrupt bits; set by any, cleared by self */
 
     /* All green threads: guarded by the list's lock (green_list_lock()). */

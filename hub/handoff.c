@@ -87,7 +87,7 @@ uintptr_t hub_native_tp(void)
     return (uintptr_t)__builtin_thread_pointer();
 }
 
-bool green_kick(struct green *g, int sig)
+bool green_kick(struct green *g, int sig, void *info)
 {
     struct carrier *c = g->carrier;
     if (g == self_green() || !c || g->foreign != g->bound)
@@ -97,5 +97,8 @@ bool green_kick(struct green *g, int sig)
     if (atomic_load(&g->state) == GREEN_PARKED || atomic_load(&g->state) == GREEN_RUNNABLE ||
         (attached && atomic_load(&g->hub->current) != g))
         return false;
-    return sys_3(SYS_tgkill, sys_0(SYS_getpid), c->tid, sig) == 0;
+    long pid = sys_0(SYS_getpid);
+    if (info)
+        return sys_4(SYS_rt_tgsigqueueinfo, pid, c->tid, sig, info) == 0;
+    return sys_3(SYS_tgkill, pid, c->tid, sig) == 0;
 }

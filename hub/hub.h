@@ -173,9 +173,26 @@ void green_pin(void);
 uintptr_t hub_native_tp(void);
 
 /* Send `sig` to the OS thread that runs g at this moment, if it is another than the caller's; false
- * when g runs nowhere else. Another may run there when it arrives: the handler must look. Any
- * thread; async-signal-safe. */
-bool green_kick(struct green *g, int sig);
+ * when g runs nowhere else. Another may run there when it arrives: the handler must look. `info`
+ * (may be NULL) is what the handler gets; its si_code must be negative. Any thread;
+ * async-signal-safe. */
+bool green_kick(struct green *g, int sig, void *info);
+
+/* Give the calling green thread, and the OS thread that runs it, another signal mask (the kernel's
+ * form). Keeps `mask` of the carrier right. Never switches; async-signal-safe with `in` set. */
+void green_set_mask(struct green *g, uint64_t mask);
+
+/* The same books without the system call: the kernel has set the mask, or will when the handler's
+ * frame returns. */
+void green_mask_is(struct green *g, uint64_t mask);
+
+/* Tell the kernel of the running green thread's alternate stack now (alt_stack, alt_size). */
+void green_alt_stack_changed(struct green *g);
+
+/* A signal came on a hub's own stack: from its handler. The hub calls hub_signal_hook soon, on its
+ * own context, where no lock is held and nothing may block. Async-signal-safe. */
+void hub_signal(void);
+extern void (*hub_signal_hook)(void);
 
 /* ---- Descriptors ------------------------------------------------------------------------- */
 

@@ -27,6 +27,7 @@ struct carrier {
     pid_t tid;                   /* immutable */
     uintptr_t native_tp;         /* libc's own control block of this OS thread; immutable */
     uint64_t mask;               /* the kernel's signal mask of this OS thread */
+    void *alt_stack;             /* the kernel's alternate signal stack of this OS thread; owner */
     struct green *post;          /* a green thread that stopped here to rejoin its hub */
     _Atomic(struct hub *) given; /* a hub to run; futex word beside it */
     _Atomic int wake;            /* futex: 1 when `given` was set or the carrier shall end */
@@ -168,6 +169,8 @@ void deliver_idle_begin(struct hub *h);
 void deliver_mask_added(uint64_t mask);   /* a green thread with this mask came to be */
 void deliver_mask_removed(uint64_t mask); /* and ended, or changed it */
 void deliver_fork(uint64_t mask);
+void deliver_alt_stack(struct carrier *c, const struct green *g); /* g NULL: none */
+void deliver_hub_signals(struct hub *h); /* hub's context: signals that came on a hub's stack */
 
 /* ---- fdtable.c ---- */
 int fd_private_copy(int fd); /* a private duplicate of the description, or -1 */

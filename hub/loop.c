@@ -188,6 +188,7 @@ static void hub_run(void *arg)
         sched_drain_remote(h);
         hub_commands_run(h);
         ev_run(h->loop, h->run_head ? EVRUN_NOWAIT : EVRUN_ONCE);
+        deliver_hub_signals(h);
         if (h->timer_count)
             timer_expire(h, clock_now());
         sched_drain_remote(h);

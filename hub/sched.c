@@ -132,6 +132,8 @@ void sched_resume(struct hub *h, struct coro *from, struct green *next)
     monitor_heed(h);
     if (__builtin_expect(next->mask != c->mask, 0))
         carrier_set_mask(c, next->mask);
+    if (__builtin_expect(next->alt_stack != c->alt_stack, 0))
+        deliver_alt_stack(c, next);
     coro_switch(from, &next->coro);
 }
 

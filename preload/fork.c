@@ -11,10 +11,19 @@
 
 #include "hub/hub.h"
 #include "preload/patch.h"
+#include "preload/signal.h"
+#include "preload/thread.h"
+#include "preload/sched.h"
+#include "preload/stats.h"
+#include "preload/thread.h"
 
 static void fork_child(void)
 {
     hub_after_fork();
+    signal_fork();
+    thread_after_fork();
+    stats_after_fork();
+    sched_apply(); /* the child's OS thread is the caller's alone */
     fd_shared_all();
 }
 

@@ -1,0 +1,109 @@
+/* Signal masks: each green thread's own, which the kernel has while it runs; jumps that restore one;
+ * alternate stacks. */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+
+#include "hub/hub.h"
+#include "preload/patch.h"
+#include "preload/signal.h"
+
+static int mask_change(struct green *g, int how, const sigset_t *set, sigset_t *old)
+{
+    uint64_t before = g->mask, mask = before;
+    if (set) {
+        uint64_t given = signal_mask_of(set);
+        switch (how) {
+        case SIG_BLOCK:
+            mask |= given;
+            break;
+        case SIG_UNBLOCK:
+            mask &= ~given;
+            break;
+        case SIG_SETMASK:
+            mask = given;
+            break;
+        default:
+            return EINVAL;
+        }
+    }
+    if (old)
+        signal_set_of(before, old);
+    if (mask != before) {
+        green_set_mask(g, mask);
+        if (before & ~mask)
+            signal_run_pending(g);
+    }
+    return 0;
+}
+
+int green_pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+    PASS_UNLESS_GREEN(pthread_sigmask, how, set, old);
+    return mask_change(green_tls.self, how, set, old);
+}
+
+int green_sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+    PASS_UNLESS_GREEN(sigprocmask, how, set, old);
+    int error = mask_change(green_tls.self, how, set, old);
+    if (error)
+        errno = error;
+    return error ? -1 : 0;
+}
+
+/* Blocked and pending: the kernel's, and what waits for this green thread alone. */
+int green_sigpending(sigset_t *set)
+{
+    PASS_UNLESS_GREEN(sigpending, set);
+    int result = real.sigpending(set);
+    if (result == 0) {
+        uint64_t mask;
+        memcpy(&mask, set, sizeof mask);
+        mask |= atomic_load(&green_tls.self->pending);
+        memcpy(set, &mask, sizeof mask);
+    }
+    return result;
+}
+
+int green_sigaltstack(const stack_t *stack, stack_t *old)
+{
+    PASS_UNLESS_GREEN(sigaltstack, stack, old);
+    int result = real.sigaltstack(stack, old); /* checks, and knows whether we are on it */
+    if (result == 0 && stack) {
+        struct green *g = green_tls.self;
+        bool off = stack->ss_flags & SS_DISABLE;
+        g->alt_stack = off ? NULL : stack->ss_sp;
+        g->alt_size = stack->ss_size;
+        g->alt_flags = stack->ss_flags;
+        green_alt_stack_changed(g);
+    }
+    return result;
+}
+
+/* ---- Jumps: libc sets the kernel's mask inside ---- */
+
+static void mask_jump(const struct __jmp_buf_tag *env)
+{
+    struct green *g = self_green();
+    if (g && env->__mask_was_saved) {
+        uint64_t mask;
+        memcpy(&mask, &env->__saved_mask, sizeof mask);
+        green_mask_is(g, mask);
+    }
+}
+
+_Noreturn void green_siglongjmp(struct __jmp_buf_tag *env, int value)
+{
+    mask_jump(env);
+    real.siglongjmp(env, value);
+    __builtin_unreachable();
+}
+
+_Noreturn void green___longjmp_chk(struct __jmp_buf_tag *env, int value)
+{
+    mask_jump(env);
+    real.__longjmp_chk(env, value);
+    __builtin_unreachable();
+}

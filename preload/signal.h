@@ -1,0 +1,55 @@
+/* Signals of green threads. How they travel: see signal.c. */
+#ifndef PRELOAD_SIGNAL_H
+#define PRELOAD_SIGNAL_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hub/green.h"
+
+#pragma GCC visibility push(hidden)
+
+/* One signal on its way to a handler. From a static pool, because handlers allocate it. */
+struct signal_record {
+    struct signal_record *next;
+    int sig;
+    siginfo_t info;
+};
+
+static inline uint64_t signal_bit(int sig)
+{
+    return (uint64_t)1 << (sig - 1);
+}
+
+/* The kernel's form of a mask, without what must never be blocked, and back. */
+uint64_t signal_mask_of(const sigset_t *set);
+void signal_set_of(uint64_t mask, sigset_t *set);
+
+/* At start-up. */
+void signal_start(void);
+
+/* What the program asked for. A copy that is consistent; async-signal-safe. */
+struct sigaction signal_action(int sig);
+
+/* Make `sig` pending for g and wake it. Ignored signals vanish; a default action that ends or stops
+ * the process is the kernel's. Any thread. 0 or an errno (EAGAIN: too many are queued). */
+int signal_send(struct green *g, int sig, const siginfo_t *info);
+
+/* Run the handlers of what is pending and not blocked for the calling green thread. Outside the
+ * runtime. Returns HANDLERS_RAN, HANDLERS_ALL_RESTART as hub_interrupt_hook does. */
+int signal_run_pending(struct green *g);
+
+/* Give the calling green thread another mask and run what that lets in; the former mask goes to
+ * *old. True when a handler ran: the call that swaps masks ends with EINTR. */
+bool signal_mask_swap(struct green *g, uint64_t mask, uint64_t *old);
+
+/* Take one pending signal of `set` from g, the calling thread, without a handler. */
+bool signal_take(struct green *g, uint64_t set, siginfo_t *info);
+
+/* In a forked child: nothing is pending. */
+void signal_fork(void);
+
+#pragma GCC visibility pop
+
+#endif

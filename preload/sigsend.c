@@ -1,0 +1,87 @@
+/* Signals for one thread: pthread_kill and its kin. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "coro/sys.h"
+#include "hub/hub.h"
+#include "preload/patch.h"
+#include "preload/signal.h"
+#include "preload/thread.h"
+
+static void info_fill(siginfo_t *info, int sig, int code)
+{
+    *info = (siginfo_t){.si_signo = sig, .si_code = code};
+    info->si_pid = (pid_t)sys_0(SYS_getpid);
+    info->si_uid = (uid_t)sys_0(SYS_getuid);
+}
+
+int green_pthread_kill(pthread_t thread, int sig)
+{
+    (void)patch_passes(PATCH_pthread_kill);
+    struct thread *t = thread_of(thread);
+    if (!t)
+        return real.pthread_kill(thread, sig);
+    if (sig < 0 || sig >= _NSIG || sig == 32 || sig == 33)
+        return EINVAL;
+    if (!sig || !thread_lives(t))
+        return 0;
+    siginfo_t info;
+    info_fill(&info, sig, SI_TKILL);
+    return signal_send(&t->green, sig, &info);
+}
+
+int green_pthread_sigqueue(pthread_t thread, int sig, const union sigval value)
+{
+    (void)patch_passes(PATCH_pthread_sigqueue);
+    struct thread *t = thread_of(thread);
+    if (!t)
+        return real.pthread_sigqueue(thread, sig, value);
+    if (sig < 0 || sig >= _NSIG || sig == 32 || sig == 33)
+        return EINVAL;
+    if (!sig || !thread_lives(t))
+        return 0;
+    siginfo_t info;
+    info_fill(&info, sig, SI_QUEUE);
+    info.si_value = value;
+    return signal_send(&t->green, sig, &info);
+}
+
+int green_raise(int sig)
+{
+    PASS_UNLESS_GREEN(raise, sig);
+    if (sig <= 0 || sig >= _NSIG) {
+        if (sig == 0)
+            return 0;
+        errno = EINVAL;
+        return -1;
+    }
+    siginfo_t info;
+    info_fill(&info, sig, SI_TKILL);
+    int error = signal_send(green_tls.self, sig, &info);
+    if (error)
+        errno = error;
+    return error ? -1 : 0;
+}
+
+/* A green thread's id is above all that the kernel gives. */
+int green_tgkill(pid_t pid, pid_t tid, int sig)
+{
+    (void)patch_passes(PATCH_tgkill);
+    struct thread *t = pid == (pid_t)sys_0(SYS_getpid) ? thread_of_tid(tid) : NULL;
+    if (!t)
+        return real.tgkill(pid, tid, sig);
+    if (sig < 0 || sig >= _NSIG) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (!sig)
+        return 0;
+    siginfo_t info;
+    info_fill(&info, sig, SI_TKILL);
+    int error = signal_send(&t->green, sig, &info);
+    if (error)
+        errno = error;
+    return error ? -1 : 0;
+}

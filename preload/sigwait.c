@@ -1,0 +1,124 @@
+/* Waiting for signals: pause, sigsuspend, and sigwait's family. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "coro/sys.h"
+#include "hub/hub.h"
+#include "preload/cancel.h"
+#include "preload/patch.h"
+#include "preload/signal.h"
+
+/* ---- Until a handler ran ---- */
+
+static int sleep_for_handler(void)
+{
+    while (sleep_until(DEADLINE_NEVER, WAIT_BY_SIGNAL | WAIT_BY_CANCEL) == WAIT_CANCELLED)
+        cancel_act();
+    errno = EINTR;
+    return -1;
+}
+
+int green_pause(void)
+{
+    PASS_UNLESS_GREEN(pause);
+    cancel_act();
+    return sleep_for_handler();
+}
+
+int green_sigsuspend(const sigset_t *mask)
+{
+    PASS_UNLESS_GREEN(sigsuspend, mask);
+    cancel_act();
+    struct green *g = green_tls.self;
+    uint64_t old;
+    if (!signal_mask_swap(g, signal_mask_of(mask), &old))
+        sleep_for_handler();
+    signal_mask_swap(g, old, &(uint64_t){0});
+    errno = EINTR;
+    return -1;
+}
+
+/* ---- For a signal, without its handler ---- */
+
+/* What of `set` the kernel has pending for the process or this OS thread. */
+static int take_kernel(const sigset_t *set, siginfo_t *info)
+{
+    struct timespec zero = {0, 0};
+    long r = sys_4(SYS_rt_sigtimedwait, set, info, &zero, 8);
+    return r > 0 ? (int)r : 0;
+}
+
+static int wait_for(const sigset_t *set, siginfo_t *info, int64_t deadline, bool restarts)
+{
+    struct green *g = green_tls.self;
+    siginfo_t scratch;
+    uint64_t wanted = signal_mask_of(set);
+    if (!info)
+        info = &scratch;
+    long made = sys_4(SYS_signalfd4, -1, set, 8, O_CLOEXEC | O_NONBLOCK);
+    int fd = made >= 0 ? fd_make_private((int)made) : -1;
+    if (fd >= 0)
+        fd_opened(fd, FD_OTHER, 0);
+    int sig = 0, error = 0;
+    g->wait_signals = wanted;
+    while (!sig && !error) {
+        if (signal_take(g, wanted, info)) {
+            sig = info->si_signo;
+            break;
+        }
+        if ((sig = take_kernel(set, info)))
+            break;
+        int at = fd;
+        enum wait_result r = io_wait(&at, IO_READ, deadline, WAIT_BY_SIGNAL | WAIT_BY_CANCEL);
+        if (r == WAIT_TIMED_OUT)
+            error = EAGAIN;
+        else if (r == WAIT_INTERRUPTED || r == WAIT_RESTARTED)
+            error = restarts || atomic_load(&g->pending) & wanted ? 0 : EINTR;
+        else if (r == WAIT_CANCELLED)
+            error = ECANCELED;
+    }
+    g->wait_signals = 0;
+    if (fd >= 0) {
+        fd_closing(fd);
+        fd_private_closed(fd);
+        sys_1(SYS_close, fd);
+    }
+    if (error == ECANCELED)
+        cancel_act();
+    errno = error ? error : errno;
+    return error ? -1 : sig;
+}
+
+int green_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout)
+{
+    PASS_UNLESS_GREEN(sigtimedwait, set, info, timeout);
+    cancel_act();
+    if (timeout && !timespec_valid(timeout)) {
+        errno = EINVAL;
+        return -1;
+    }
+    return wait_for(set, info, timeout ? deadline_after(timespec_ns(timeout)) : DEADLINE_NEVER,
+                    false);
+}
+
+int green_sigwaitinfo(const sigset_t *set, siginfo_t *info)
+{
+    PASS_UNLESS_GREEN(sigwaitinfo, set, info);
+    cancel_act();
+    return wait_for(set, info, DEADLINE_NEVER, false);
+}
+
+/* POSIX has no EINTR here, and glibc goes on waiting. */
+int green_sigwait(const sigset_t *set, int *sig)
+{
+    PASS_UNLESS_GREEN(sigwait, set, sig);
+    cancel_act();
+    int got = wait_for(set, NULL, DEADLINE_NEVER, true);
+    if (got < 0)
+        return errno;
+    *sig = got;
+    return 0;
+}
