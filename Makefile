@@ -44,9 +44,10 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
 CPPFLAGS := -D_GNU_SOURCE -U_FORTIFY_SOURCE -DGREEN_VERSION='"$(VERSION)"' -I. -I$(BUILD)
 ALL_CFLAGS = -std=gnu17 $(WARNINGS) $(CFLAGS) -MMD -MP
 # initial-exec: a wrapper reads its thread's words with one instruction, and no TLS block is ever
-# allocated lazily. Unwind tables let pthread_exit and C++ exceptions pass through our frames.
+# allocated lazily. Unwind tables let pthread_exit and C++ exceptions pass through our frames, and
+# -fexceptions runs the cleanups of those frames (preload/unwind.c stands between them and libgcc_s).
 LIB_CFLAGS := -fPIC -fvisibility=hidden -fno-semantic-interposition -ftls-model=initial-exec -fno-plt -fno-math-errno \
-    -fasynchronous-unwind-tables -fno-stack-protector
+    -fexceptions -fasynchronous-unwind-tables -fno-stack-protector
 
 comma := ,
 PARTIAL := no
