@@ -110,7 +110,7 @@ static void sched_yield_yields(void)
     finish(thread);
 }
 
-static int handled;
+static volatile int handled;
 
 static void on_signal(int number)
 {
