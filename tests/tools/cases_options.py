@@ -110,12 +110,12 @@ def test_missing_values_and_commands_are_usage_errors(place):
 
 def test_bad_values_are_usage_errors(place):
     bad = {
-        "handoff": ("x", "-1", "1.5", "60001", "99999999999999999999999999", " 1", "1 ", "0x10", "1ms"),
+        "handoff": ("x", "-1", "1.5", "60001", "99999999999999999999999999", "18446744073709551621", " 1", "1 ", "0x10", "1ms"),
         "carriers": ("0", "257", "Auto", "-1", "all"),
         "max-carriers": ("0", "1000001", "auto"),
         "offload-threads": ("0", "none"),
         "stack-size": ("0", "16383", "15K", "65G", "1T", "K", "64KB", "18446744073709551616",
-                       "18014398509481985K", "1e6", "-64K"),
+                       "18014398509482048K", "1e6", "-64K"),
         "patch": ("foo", "os,", ",os", "os,,time", "os time", "OS", "all", "loader"),
         "no-patch": ("foo",),
         "strict": ("yes", "2"),
