@@ -191,6 +191,10 @@ static void carrier_idle(struct carrier *c, bool may_end)
             carrier_return_spare(c);
             sched_push_remote(h, g);
         }
+        /* The kernel asks the main OS thread first whether a signal is ignored: one that it blocks
+         * is not, and would be delivered when the program ignores it no more. */
+        if (!may_end)
+            carrier_set_mask(c, deliver_common_mask());
         if (!carrier_wait(c, may_end))
             return;
         struct hub *h = atomic_exchange_explicit(&c->given, NULL, memory_order_acquire);

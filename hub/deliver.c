@@ -68,6 +68,11 @@ void deliver_mask_removed(uint64_t mask)
     lock_release(&mask_lock);
 }
 
+uint64_t deliver_common_mask(void)
+{
+    return __atomic_load_n(&mask_common, __ATOMIC_RELAXED);
+}
+
 void deliver_idle_begin(struct hub *h)
 {
     uint64_t common = __atomic_load_n(&mask_common, __ATOMIC_RELAXED);
@@ -120,7 +125,7 @@ static _Atomic bool signals_came;
 void hub_signal(void)
 {
     atomic_store(&signals_came, true);
-    struct hub *h = green_tls.hub;
+    struct hub *h = green_tls.hub ? green_tls.hub : hub_all[0];
     if (h)
         ev_async_send(h->loop, h->async);
 }

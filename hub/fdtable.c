@@ -52,11 +52,23 @@ static bool fd_not_ours(void)
     return atomic_load_explicit(&green_tls.own, memory_order_relaxed) == OWN_VFORK;
 }
 
+/* The highest number of the program's that was ever noted. */
+static _Atomic int fd_high = -1;
+
+int fd_highest(void)
+{
+    return atomic_load_explicit(&fd_high, memory_order_relaxed);
+}
+
 void fd_opened(int fd, enum fd_kind kind, int flags)
 {
     struct fd_entry *e = fd_entry(fd);
     if (!e || fd_not_ours())
         return;
+    int high = atomic_load_explicit(&fd_high, memory_order_relaxed);
+    while (fd > high && !(flags & FD_PRIVATE) &&
+           !atomic_compare_exchange_weak(&fd_high, &high, fd))
+        ;
     atomic_fetch_add_explicit(&e->generation, 1, memory_order_relaxed);
     atomic_store_explicit(&e->kind, (uint8_t)kind, memory_order_relaxed);
     atomic_store_explicit(&e->flags, (uint8_t)flags, memory_order_relaxed);

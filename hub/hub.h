@@ -244,6 +244,8 @@ struct fd_entry {
 struct fd_entry *fd_entry(int fd);
 /* A wrapper made (socket, accept, pipe, open, dup, ...) or saw the number for the first time. */
 void fd_opened(int fd, enum fd_kind kind, int flags);
+/* The highest number that fd_opened() was told of, libgreen's own left out; -1: none. Any thread. */
+int fd_highest(void);
 /* Before a real close of the number or a dup2 over it: watchers are taken off, waiters keep the
  * description (a private duplicate). Never switches. Keeps errno. */
 void fd_closing(int fd);

@@ -168,6 +168,7 @@ extern size_t green_extra; /* bytes of what embeds struct green */
 void deliver_idle_begin(struct hub *h);
 void deliver_mask_added(uint64_t mask);   /* a green thread with this mask came to be */
 void deliver_mask_removed(uint64_t mask); /* and ended, or changed it */
+uint64_t deliver_common_mask(void); /* what every green thread blocks */
 void deliver_fork(uint64_t mask);
 void deliver_alt_stack(struct carrier *c, const struct green *g); /* g NULL: none */
 void deliver_hub_signals(struct hub *h); /* hub's context: signals that came on a hub's stack */

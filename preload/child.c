@@ -11,6 +11,7 @@
 #include "coro/sys.h"
 #include "hub/hub.h"
 #include "preload/patch.h"
+#include "preload/blocking.h"
 #include "preload/cancel.h"
 
 struct wait_call {
@@ -88,12 +89,7 @@ static long wait_green(struct wait_call *c)
                 continue;
             }
         }
-        if (hub_strict())
-            return offload(wait_blocking, c);
-        call_begin();
-        r = wait_now(c, 0);
-        call_end();
-        return r;
+        return blocking_call(wait_blocking, c);
     }
 }
 
@@ -179,7 +175,7 @@ int green_system(const char *command)
     PASS_UNLESS_GREEN(system, command);
     cancel_act();
     fd_shared_all();
-    return (int)offload(system_call, (void *)(uintptr_t)command);
+    return (int)blocking_call(system_call, (void *)(uintptr_t)command);
 }
 
 FILE *green_popen(const char *command, const char *type)
@@ -202,5 +198,5 @@ int green_pclose(FILE *stream)
     PASS_UNLESS_GREEN(pclose, stream);
     cancel_act();
     fd_closing(fileno(stream));
-    return (int)offload(pclose_call, stream);
+    return (int)blocking_call(pclose_call, stream);
 }

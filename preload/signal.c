@@ -21,6 +21,7 @@
 #include "coro/sys.h"
 #include "hub/hub.h"
 #include "preload/patch.h"
+#include "preload/timer.h"
 
 /* ---- The program's actions: written under action_lock, read by the trampoline without ---- */
 
@@ -146,25 +147,21 @@ bool signal_mask_swap(struct green *g, uint64_t mask, uint64_t *old)
 
 /* ---- Running handlers ---- */
 
-/* In the kernel's frame (`context`) or one of ours. While the handler runs, the thread's mask is
- * what the kernel makes it, so that a switch inside keeps it; afterwards what the context says. */
+/* While the handler runs, the thread's mask is what the kernel has made it, so that a switch inside
+ * keeps it; afterwards what the context says, which the kernel puts back when the frame returns. */
 static void handler_call(struct green *g, int sig, siginfo_t *info, ucontext_t *context,
-                         const struct sigaction *act, bool kernel_masked)
+                         const struct sigaction *act)
 {
     uint64_t during = (g ? g->mask : 0) | signal_mask_of(&act->sa_mask) |
                       (act->sa_flags & SA_NODEFER ? 0 : signal_bit(sig));
-    if (g && kernel_masked)
+    if (g)
         green_mask_is(g, during);
-    else if (g)
-        green_set_mask(g, during);
     if (act->sa_flags & SA_SIGINFO)
         act->sa_sigaction(sig, info, context);
     else
         ((void (*)(int, siginfo_t *, void *))(void (*)(void))act->sa_handler)(sig, info, context);
-    if (g && kernel_masked)
+    if (g)
         green_mask_is(g, signal_mask_of(&context->uc_sigmask));
-    else if (g)
-        green_set_mask(g, signal_mask_of(&context->uc_sigmask));
 }
 
 static bool is_handler(const struct sigaction *act)
@@ -172,14 +169,15 @@ static bool is_handler(const struct sigaction *act)
     return act->sa_handler != SIG_DFL && act->sa_handler != SIG_IGN;
 }
 
-static int pending_process_take(struct green *g);
+static void pending_process_take(struct green *g);
 
 int signal_run_pending(struct green *g)
 {
     int ran = 0;
     int saved = errno;
     for (;;) {
-        uint64_t ready = (atomic_load(&g->pending) | (uint64_t)pending_process_take(g)) & ~g->mask;
+        pending_process_take(g);
+        uint64_t ready = atomic_load(&g->pending) & ~g->mask;
         if (!ready)
             break;
         int sig = __builtin_ctzll(ready) + 1;
@@ -188,16 +186,13 @@ int signal_run_pending(struct green *g)
         struct sigaction act = signal_action(sig);
         if (!is_handler(&act))
             continue;
-        if (act.sa_flags & (int)SA_RESETHAND)
-            real.sigaction(sig, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
         if (!ran)
             ran = HANDLERS_RAN | HANDLERS_ALL_RESTART;
         if (!(act.sa_flags & SA_RESTART))
             ran &= ~HANDLERS_ALL_RESTART;
-        ucontext_t context;
-        getcontext(&context);
-        signal_set_of(g->mask, &context.uc_sigmask);
-        handler_call(g, sig, &info, &context, &act, false);
+        /* The kernel runs it, here and before the call returns: on the right stack, with the mask
+         * and the flags that the program asked for. */
+        sys_4(SYS_rt_tgsigqueueinfo, sys_0(SYS_getpid), sys_0(SYS_gettid), sig, &info);
     }
     errno = saved;
     return ran;
@@ -268,10 +263,10 @@ static void process_deliver(void)
 }
 
 /* A green thread that has just unblocked signals takes what nobody could. */
-static int pending_process_take(struct green *g)
+static void pending_process_take(struct green *g)
 {
     if (__builtin_expect(!atomic_load_explicit(&process_arrived, memory_order_relaxed), 1))
-        return 0;
+        return;
     struct signal_record *r = atomic_exchange(&process_arrived, NULL);
     while (r) {
         struct signal_record *next = r->next;
@@ -283,7 +278,6 @@ static int pending_process_take(struct green *g)
         }
         r = next;
     }
-    return 0;
 }
 
 /* ---- The trampoline ---- */
@@ -309,11 +303,17 @@ static void trampoline(int sig, siginfo_t *info, void *context)
     struct sigaction act = signal_action(sig);
     if (own == OWN_VFORK || is_fault(sig, info)) {
         handler_call(own <= OWN_DETACHED && !atomic_load(&green_tls.in) ? g : NULL, sig, info,
-                     context, &act, true);
+                     context, &act);
         return;
     }
     int saved = errno;
-    if (own == OWN_HUB) {
+    struct green *target = timer_target(info);
+    if (target && target != g) {
+        int before = atomic_exchange(&green_tls.in, 1);
+        record_send(target, sig, info);
+        green_interrupt(target, INTERRUPT_SIGNAL);
+        atomic_store(&green_tls.in, before);
+    } else if (own == OWN_HUB) {
         struct signal_record *r = record_new();
         if (r) {
             r->sig = sig;
@@ -326,16 +326,16 @@ static void trampoline(int sig, siginfo_t *info, void *context)
             record_send(g, sig, info);
         green_interrupt(g, INTERRUPT_SIGNAL);
     } else if (!g) {
-        handler_call(NULL, sig, info, context, &act, true);
+        handler_call(NULL, sig, info, context, &act);
     } else if (is_kick(info)) {
         /* The kernel's mask now has sig blocked in addition; pending handlers run under g's. */
         uint64_t interrupted = signal_mask_of(&((ucontext_t *)context)->uc_sigmask);
         green_set_mask(g, interrupted);
         signal_run_pending(g);
     } else if (g->foreign && !g->bound) {
-        handler_call(NULL, sig, info, context, &act, true);
+        handler_call(NULL, sig, info, context, &act);
     } else {
-        handler_call(g, sig, info, context, &act, true);
+        handler_call(g, sig, info, context, &act);
     }
     errno = saved;
 }

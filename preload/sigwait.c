@@ -86,6 +86,8 @@ static int wait_for(const sigset_t *set, siginfo_t *info, int64_t deadline, bool
         fd_private_closed(fd);
         sys_1(SYS_close, fd);
     }
+    if (sig && info->si_code == SI_TKILL)
+        info->si_code = SI_USER; /* as libc's own: to the waiter raise() is a user's signal */
     if (error == ECANCELED)
         cancel_act();
     errno = error ? error : errno;
@@ -96,7 +98,7 @@ int green_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timesp
 {
     PASS_UNLESS_GREEN(sigtimedwait, set, info, timeout);
     cancel_act();
-    if (timeout && !timespec_valid(timeout)) {
+    if (timeout && (timeout->tv_sec < 0 || !timespec_valid(timeout))) {
         errno = EINVAL;
         return -1;
     }
