@@ -149,6 +149,11 @@ static long call_flock(void)
 }
 /* The child that holds both locks gives them up when it hears from us, and takes them again for the next call. */
 static void free_locks(void) { EXPECT_EQ(write(freed[1], "f", 1), 1); }
+static void take_locks(void)
+{
+    EXPECT_EQ(write(freed[1], "t", 1), 1);
+    EXPECT_EQ(read(freed[1], buffer, 1), 1);
+}
 static long call_cond_wait(void)
 {
     int error = 0;
@@ -229,8 +234,8 @@ static const struct call {
     { "semop", call_semop, nothing, nothing, ALWAYS },
     { "sigtimedwait", call_sigtimedwait, nothing, nothing, ALWAYS },
     { "sigwaitinfo", call_sigwaitinfo, nothing, nothing, ALWAYS },
-    { "fcntl F_SETLKW", call_fcntl, free_locks, nothing, UNLESS_RESTARTED },
-    { "flock", call_flock, free_locks, nothing, UNLESS_RESTARTED },
+    { "fcntl F_SETLKW", call_fcntl, free_locks, take_locks, UNLESS_RESTARTED },
+    { "flock", call_flock, free_locks, take_locks, UNLESS_RESTARTED },
     { "cond_wait", call_cond_wait, signal_cond, nothing, NEVER },
     { "mutex_lock", call_mutex_lock, unlock_gate, nothing, NEVER },
     { "barrier_wait", call_barrier, meet, nothing, NEVER },
@@ -260,27 +265,22 @@ static void on_signal(int number)
     atomic_add(&handled, 1);
 }
 
-/* Locks again what free_locks made it give up: waits for the word, gives up, gives the other time, takes again. */
+/* Holds both locks, says so, gives them up when asked to, takes them again when asked to. */
 static void lock_keeper(void)
 {
-    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     char byte;
-    int fd = open("locked", O_RDWR), ready = freed[1];
-    fcntl(fd, F_SETLKW, &lock);
-    flock(fd, LOCK_EX);
-    EXPECT_EQ(write(ready, "r", 1), 1);
-    for (;;) {
-        if (read(freed[0], &byte, 1) != 1) {
-            _exit(0);
-        }
-        lock.l_type = F_UNLCK;
-        fcntl(fd, F_SETLK, &lock);
-        flock(fd, LOCK_UN);
-        sleep_ms(100);
-        lock.l_type = F_WRLCK;
+    int fd = open("locked", O_RDWR);
+    do {
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
         fcntl(fd, F_SETLKW, &lock);
         flock(fd, LOCK_EX);
-    }
+        EXPECT_EQ(write(freed[0], "r", 1), 1);
+        if (read(freed[0], &byte, 1) == 1) {
+            lock.l_type = F_UNLCK;
+            fcntl(fd, F_SETLK, &lock);
+            flock(fd, LOCK_UN);
+        }
+    } while (read(freed[0], &byte, 1) == 1);
 }
 
 static void fill(int fd)
@@ -337,7 +337,7 @@ static void set_up(void)
     pthread_barrier_init(&barrier, NULL, 2);
     locked = open("locked", O_RDWR | O_CREAT, 0600);
     keeper = child_start(lock_keeper);
-    EXPECT_EQ(read(freed[0], buffer, 1), 1);
+    EXPECT_EQ(read(freed[1], buffer, 1), 1);
 }
 
 static void call_try(const struct call *call, int flags)
@@ -359,7 +359,7 @@ static void call_try(const struct call *call, int flags)
     }
     atomic_set(&handled, 0);
     pthread_t thread = start(victim_run, &victim);
-    for (int i = 0; !atomic_get(&victim.done) && i < (ends ? 3000 : 10); i++) {
+    for (int i = 0; !atomic_get(&victim.done) && i < (ends || !atomic_get(&handled) ? 3000 : 10); i++) {
         sleep_ms(2);
         pthread_kill(thread, SIGUSR1);
     }
@@ -374,9 +374,6 @@ static void call_try(const struct call *call, int flags)
         EXPECT_EQ(waitpid(child, NULL, 0), child);
     } else if (!ends) {
         call->after();
-        if (call->release == free_locks) {
-            sleep_ms(200);
-        }
     }
     printf("%s%s: %ld %s\n", call->name, flags & SA_RESTART ? ", restarted" : "", victim.result,
            strerrorname_np(victim.error));
