@@ -101,15 +101,47 @@ void green_set_mask(struct green *g, uint64_t mask)
     sys_4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
 }
 
-/* ---- Alternate stacks ---- */
+/* ---- Alternate stacks ----
+ *
+ * The kernel's is set to the running green thread's at each resume where it differs. SS_AUTODISARM
+ * has the kernel take it away while a handler runs on it, so that it can be changed when that
+ * handler parks (elsewise EPERM), and give it back when the handler returns. */
+
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1U << 31)
+#endif
 
 void deliver_alt_stack(struct carrier *c, const struct green *g)
 {
     stack_t s = {.ss_flags = SS_DISABLE};
     if (g && g->alt_stack)
-        s = (stack_t){.ss_sp = g->alt_stack, .ss_size = g->alt_size, .ss_flags = g->alt_flags};
+        s = (stack_t){.ss_sp = g->alt_stack, .ss_size = g->alt_size,
+                      .ss_flags = (int)SS_AUTODISARM};
     c->alt_stack = s.ss_sp;
     sys_2(SYS_sigaltstack, &s, NULL);
+}
+
+/* The main thread may have set one before the first green thread. */
+void deliver_alt_start(struct green *main_green)
+{
+    stack_t s;
+    if (sys_2(SYS_sigaltstack, NULL, &s) || s.ss_flags & (SS_DISABLE | SS_ONSTACK))
+        return;
+    main_green->alt_stack = s.ss_sp;
+    main_green->alt_size = s.ss_size;
+    main_green->alt_flags = s.ss_flags;
+    deliver_alt_stack(main_green->carrier, main_green);
+}
+
+void green_alt_stack_used(struct green *g, bool used)
+{
+    if (used) {
+        g->alt_in_use = g->alt_stack;
+        g->alt_stack = g->carrier->alt_stack = NULL;
+    } else {
+        g->alt_stack = g->carrier->alt_stack = g->alt_in_use;
+        g->alt_in_use = NULL;
+    }
 }
 
 void green_alt_stack_changed(struct green *g)

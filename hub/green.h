@@ -83,7 +83,8 @@ struct green {
     struct signal_record *_Atomic arrived; /* their siginfo, newest first; any */
     struct signal_record *queued;          /* the same in order, once looked at; self */
     uint64_t wait_signals;       /* what sigwait() waits for; self, read by senders */
-    void *alt_stack;             /* its alternate stack, NULL: none; self */
+    void *alt_stack;             /* its alternate stack, NULL: none, or in use; self */
+    void *alt_in_use;            /* the same while a handler runs on it; self */
     size_t alt_size;
     int alt_flags;
     _Atomic uint32_t interrupts; /* enum interrupt bits; set by any, cleared by self */

@@ -189,6 +189,10 @@ void green_mask_is(struct green *g, uint64_t mask);
 /* Tell the kernel of the running green thread's alternate stack now (alt_stack, alt_size). */
 void green_alt_stack_changed(struct green *g);
 
+/* A handler begins on the calling thread's alternate stack, and the kernel has taken it away; or it
+ * returns, and the kernel will give it back. */
+void green_alt_stack_used(struct green *g, bool used);
+
 /* A signal came on a hub's own stack: from its handler. The hub calls hub_signal_hook soon, on its
  * own context, where no lock is held and nothing may block. Async-signal-safe. */
 void hub_signal(void);

@@ -171,6 +171,7 @@ void deliver_mask_removed(uint64_t mask); /* and ended, or changed it */
 uint64_t deliver_common_mask(void); /* what every green thread blocks */
 void deliver_fork(uint64_t mask);
 void deliver_alt_stack(struct carrier *c, const struct green *g); /* g NULL: none */
+void deliver_alt_start(struct green *main_green);
 void deliver_hub_signals(struct hub *h); /* hub's context: signals that came on a hub's stack */
 
 /* ---- fdtable.c ---- */

@@ -113,6 +113,7 @@ int hub_start(struct green *main_green, size_t extra, const struct hub_settings 
     int error = carrier_start(g);
     if (error)
         return error;
+    deliver_alt_start(g);
     atomic_store(&hub_all[0]->current, g);
     hub_all[0]->budget = SWITCH_BUDGET;
     list_add(g);

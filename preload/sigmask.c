@@ -67,19 +67,39 @@ int green_sigpending(sigset_t *set)
     return result;
 }
 
+bool signal_on_alt_stack(const struct green *g)
+{
+    const void *low = g->alt_in_use ? g->alt_in_use : g->alt_stack;
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    return low && here > (uintptr_t)low && here - (uintptr_t)low <= g->alt_size;
+}
+
+/* The kernel's knows nothing of a stack in use (SS_AUTODISARM), and checks the rest. */
 int green_sigaltstack(const stack_t *stack, stack_t *old)
 {
     PASS_UNLESS_GREEN(sigaltstack, stack, old);
-    int result = real.sigaltstack(stack, old); /* checks, and knows whether we are on it */
-    if (result == 0 && stack) {
-        struct green *g = green_tls.self;
+    struct green *g = green_tls.self;
+    bool here = signal_on_alt_stack(g);
+    stack_t before = {.ss_flags = SS_DISABLE};
+    if (g->alt_stack || g->alt_in_use)
+        before = (stack_t){.ss_sp = here ? g->alt_in_use : g->alt_stack, .ss_size = g->alt_size,
+                           .ss_flags = here ? SS_ONSTACK : g->alt_flags};
+    if (stack) {
+        if (here) {
+            errno = EPERM;
+            return -1;
+        }
+        if (real.sigaltstack(stack, NULL))
+            return -1;
         bool off = stack->ss_flags & SS_DISABLE;
         g->alt_stack = off ? NULL : stack->ss_sp;
         g->alt_size = stack->ss_size;
-        g->alt_flags = stack->ss_flags;
+        g->alt_flags = stack->ss_flags & ~SS_ONSTACK;
         green_alt_stack_changed(g);
     }
-    return result;
+    if (old)
+        *old = before;
+    return 0;
 }
 
 /* ---- Jumps: libc sets the kernel's mask inside ---- */
@@ -87,6 +107,10 @@ int green_sigaltstack(const stack_t *stack, stack_t *old)
 static void mask_jump(const struct __jmp_buf_tag *env)
 {
     struct green *g = self_green();
+    if (g && g->alt_in_use) {
+        green_alt_stack_used(g, false);
+        green_alt_stack_changed(g);
+    }
     if (g && env->__mask_was_saved) {
         uint64_t mask;
         memcpy(&mask, &env->__saved_mask, sizeof mask);

@@ -154,12 +154,17 @@ static void handler_call(struct green *g, int sig, siginfo_t *info, ucontext_t *
 {
     uint64_t during = (g ? g->mask : 0) | signal_mask_of(&act->sa_mask) |
                       (act->sa_flags & SA_NODEFER ? 0 : signal_bit(sig));
+    bool on_alt = g && (act->sa_flags & SA_ONSTACK) && signal_on_alt_stack(g);
     if (g)
         green_mask_is(g, during);
+    if (on_alt)
+        green_alt_stack_used(g, true);
     if (act->sa_flags & SA_SIGINFO)
         act->sa_sigaction(sig, info, context);
     else
         ((void (*)(int, siginfo_t *, void *))(void (*)(void))act->sa_handler)(sig, info, context);
+    if (on_alt && g->alt_in_use)
+        green_alt_stack_used(g, false);
     if (g)
         green_mask_is(g, signal_mask_of(&context->uc_sigmask));
 }

@@ -47,6 +47,9 @@ bool signal_mask_swap(struct green *g, uint64_t mask, uint64_t *old);
 /* Take one pending signal of `set` from g, the calling thread, without a handler. */
 bool signal_take(struct green *g, uint64_t set, siginfo_t *info);
 
+/* Is the caller on g's alternate stack? */
+bool signal_on_alt_stack(const struct green *g);
+
 /* In a forked child: nothing is pending. */
 void signal_fork(void);
 
