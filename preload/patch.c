@@ -10,9 +10,10 @@ static bool patch_counting;
 
 void patch_setup(unsigned groups_off, bool count)
 {
-    patch_groups_off = groups_off;
+    const unsigned groups = (unsigned)((1ULL << GROUP_COUNT) - 1);
+    patch_groups_off = groups_off & groups; /* the complement of a set has more bits than that */
     patch_counting = count;
-    patch_special = groups_off || count;
+    patch_special = patch_groups_off || count;
 }
 
 bool patch_special_enter(enum patch_id id)
