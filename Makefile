@@ -12,7 +12,7 @@
 #                                     that architecture alone
 #   tools/*.c                         a file with a main() is the program build/NAME; the others are
 #                                     linked into each
-#   tests/unit/test_*.c               a Criterion program each, with libgreen's code linked in
+#   tests/unit/test_*.c, test_*.cc    a Criterion program each, with libgreen's code linked in
 #   patch-tables/*.def                what the tables say; see patch-tables/README. The generated
 #                                     files are included as "gen/real.h" etc.
 # PARTIAL=yes links a library with parts missing, to try the others while they are being written.
@@ -24,6 +24,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 CC := gcc
+CXX := $(if $(findstring clang,$(CC)),clang++,g++)
 AR := ar
 OBJCOPY := objcopy
 AWK := awk
@@ -87,6 +88,7 @@ TOOL_OBJECTS := $(call objects,$(TOOL_PARTS)) $(GEN)/patch_list.o $(GEN)/patch_n
 MAIN_OBJECTS := $(call objects,$(TOOL_MAINS))
 
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+UNIT_TESTS_CXX := $(patsubst tests/unit/%.cc,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.cc))
 
 # ---- The library -----------------------------------------------------------------------------
 
@@ -181,13 +183,19 @@ $(BUILD)/libgreen.a: $(LIB_OBJECTS)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-unit-tests: $(UNIT_TESTS)
+unit-tests: $(UNIT_TESTS) $(UNIT_TESTS_CXX)
 
 # Criterion's macros assign comparisons to bit-fields, and its tests are functions of its own making.
 $(UNIT_TESTS:=.o): private WARNINGS += -Wno-conversion -Wno-missing-prototypes
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libgreen.a $(LIB_ARCHIVES)
-	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcriterion
+	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcriterion -lm
+
+$(BUILD)/tests/unit/%.o: tests/unit/%.cc
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS) -std=gnu++20 -Wall -Wextra $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(UNIT_TESTS_CXX): private LDFLAGS += -lstdc++
 
 packages-%:
 	@if [ "$(PACKAGES)" = yes ]; then tools/install-packages build $*; fi

@@ -1,13 +1,12 @@
-#define _GNU_SOURCE
-#include "coro.h"
+#include "coro/coro.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/auxv.h>
 
-#include "libc.h"
-#include "stack.h"
-#include "tid.h"
+#include "coro/libc.h"
+#include "coro/stack.h"
+#include "coro/tid.h"
 
 /* The offsets that switch_<arch>.S knows. */
 _Static_assert(offsetof(struct coro, sp) == 0, "CORO_SP");

@@ -13,7 +13,7 @@ struct region;
 
 /* Owned by whoever may switch to the coroutine; `region` and `tp` are immutable after coro_new(). */
 struct coro {
-    _Alignas(16) void *sp; /* saved stack pointer while suspended */
+    void *sp __attribute__((aligned(16))); /* saved stack pointer while suspended */
     uintptr_t tp;          /* thread pointer: what pthread_self() returns on this coroutine */
     struct region *region; /* stack and control block; NULL for an adopted OS thread */
 };

@@ -39,7 +39,7 @@ static struct {
 /* Where things lie; written once by libc_check(). Distances are from the thread pointer. */
 static struct {
     size_t below, above, align;
-    ptrdiff_t resp, errno_at, h_errno_at, locale;
+    ptrdiff_t resp, errno_at, h_errno_at, locale, dlerror_result;
     uintptr_t locale_initial; /* what a new thread's locale slot holds */
 } at;
 
@@ -202,6 +202,10 @@ static const char *find_tls(uintptr_t tp)
         return wrong("__resp", "does not hold the resolver's state");
     if (!h || h != &h_errno)
         return wrong("__h_errno", "is not where h_errno is");
+    void **message = dlsym(RTLD_NEXT, "__libc_dlerror_result");
+    if (!message)
+        return wrong("__libc_dlerror_result", "is missing");
+    at.dlerror_result = (ptrdiff_t)((uintptr_t)message - tp);
     at.resp = (ptrdiff_t)((uintptr_t)resp - tp);
     at.h_errno_at = (ptrdiff_t)((uintptr_t)h - tp);
     at.errno_at = (ptrdiff_t)((uintptr_t)&errno - tp);
@@ -334,10 +338,15 @@ void libc_thread_begin(void)
 
 void libc_thread_end(void)
 {
-    /* The first call returns a message that was not read, the second frees it. */
-    if (libc.dlerror())
-        libc.dlerror();
-    struct libc_pthread *p = libc_pthread_at((uintptr_t)__builtin_thread_pointer());
+    uintptr_t tp = (uintptr_t)__builtin_thread_pointer();
+    void **message = tls_at(tp, at.dlerror_result);
+    if (*message) {
+        uselocale(LC_GLOBAL_LOCALE); /* the message is translated; the thread's locale may be gone */
+        libc.dlerror();              /* returns a message that was not read */
+        if (*message)
+            libc.dlerror(); /* frees it */
+    }
+    struct libc_pthread *p = libc_pthread_at(tp);
     if (p->res.nscount)
         libc.res_nclose(&p->res);
 }
@@ -366,8 +375,12 @@ void libc_set_tid(uintptr_t tp, pid_t tid)
 __attribute__((noinline)) void *libc_run(void *(*fn)(void *), void *arg)
 {
     __pthread_unwind_buf_t buffer;
-    if (__sigsetjmp_cancel(buffer.__cancel_jmp_buf, 0))
+    if (__sigsetjmp_cancel(buffer.__cancel_jmp_buf, 0)) {
+        libc.unregister_cancel(&buffer); /* the caller may exit once more: not to a frame that is gone */
         return libc_pthread_at((uintptr_t)__builtin_thread_pointer())->result;
+    }
+    /* libc forgets to say so where pthread_setcancelstate() and _settype() act on a cancellation. */
+    libc_pthread_at((uintptr_t)__builtin_thread_pointer())->result = PTHREAD_CANCELED;
     libc.register_cancel(&buffer);
     void *result = fn(arg);
     libc.unregister_cancel(&buffer);
@@ -380,6 +393,7 @@ __attribute__((noinline)) int libc_run_main(int (*fn)(int, char **, char **), in
     __pthread_unwind_buf_t buffer;
     *exited = false;
     if (__sigsetjmp_cancel(buffer.__cancel_jmp_buf, 0)) {
+        libc.unregister_cancel(&buffer);
         *exited = true;
         return 0;
     }

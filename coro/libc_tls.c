@@ -1,5 +1,4 @@
-#define _GNU_SOURCE
-#include "libc_tls.h"
+#include "coro/libc_tls.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -8,9 +7,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "coro.h"
-#include "libc.h"
-#include "lock.h"
+#include "coro/coro.h"
+#include "coro/libc.h"
+#include "coro/lock.h"
 
 /* A library whose TLS has a fixed place in every block. */
 struct module {

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "libc_pthread.h"
+#include "coro/libc_pthread.h"
 
 /* Find the dynamic linker's tables. Returns NULL or what is wrong with them. */
 const char *libc_tls_start(uintptr_t tp);

@@ -1,9 +1,9 @@
-#include "lock.h"
+#include "coro/lock.h"
 
 #include <linux/futex.h>
 #include <stddef.h>
 
-#include "sys.h"
+#include "coro/sys.h"
 
 enum { LOCK_SPINS = 100 };
 

@@ -1,14 +1,13 @@
-#define _GNU_SOURCE
-#include "stack.h"
+#include "coro/stack.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "libc.h"
-#include "lock.h"
-#include "sys.h"
+#include "coro/libc.h"
+#include "coro/lock.h"
+#include "coro/sys.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102

@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "coro.h"
+#include "coro/coro.h"
 
 struct stack_class;
 
@@ -22,7 +22,7 @@ struct stack_class;
  * lock of stack.c, and mean something in a free region only; the rest is owned by whoever took the
  * region, and `class`, `tp`, `low`, `top`, `end` never change. */
 struct region {
-    _Alignas(16) struct region *newer;
+    struct region *newer __attribute__((aligned(16)));
     struct region *older;
     struct stack_class *class;
     uintptr_t tp;           /* thread pointer of the control block */

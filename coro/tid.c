@@ -1,11 +1,10 @@
-#define _GNU_SOURCE
-#include "tid.h"
+#include "coro/tid.h"
 
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
-#include "lock.h"
+#include "coro/lock.h"
 
 /* Ids are handed out in batches, in turn. A batch is used again when none of its ids is in use: so
  * two bytes for each of them are all there is to remember, in memory that is touched as it goes. */
