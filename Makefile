@@ -95,7 +95,13 @@ UNIT_TESTS_CXX := $(patsubst tests/unit/%.cc,$(BUILD)/tests/unit/%,$(wildcard te
 .PHONY: all lib tools man
 all: lib tools man $(GEN)/prototypes.o
 
-lib: $(BUILD)/libgreen.so
+lib: $(BUILD)/libgreen.so $(BUILD)/libgreen.so-gdb.py
+
+# gdb loads OBJECT-gdb.py beside OBJECT, or below its data directory.
+$(BUILD)/libgreen.so-gdb.py: tools/libgreen-gdb.py
+	@mkdir -p $(@D)
+	cp $< $@
+
 tools: $(TOOLS)
 
 # The exported names are the linker's: NAME = green_NAME for a row, twins likewise. So no object
@@ -234,6 +240,7 @@ sanitize: packages-check
 
 .PHONY: install uninstall clean
 LIBDIR = $(PREFIX)/lib/libgreen
+GDB_AUTO_LOAD = /usr/share/gdb/auto-load
 # The directory in which each shell looks for completions, below PREFIX/share.
 COMPLETIONS := bash/eventlet-run:bash-completion/completions zsh/_eventlet-run:zsh/site-functions \
     fish/eventlet-run.fish:fish/vendor_completions.d
@@ -243,12 +250,13 @@ completion_of = tools/completions/$(firstword $(subst :, ,$(1)))
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)
 	install -m 755 $(BUILD)/libgreen.so $(DESTDIR)$(LIBDIR)/libgreen.so
+	install -D -m 644 $(BUILD)/libgreen.so-gdb.py $(DESTDIR)$(GDB_AUTO_LOAD)$(LIBDIR)/libgreen.so-gdb.py
 	$(foreach t,$(TOOLS),install -m 755 $(t) $(DESTDIR)$(PREFIX)/bin/;)
 	$(foreach m,$(MAN_PAGES),install -D -m 644 $(BUILD)/$(m) $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m));)
 	$(foreach c,$(COMPLETIONS),install -D -m 644 -t $(call completion_to,$(c)) $(call completion_of,$(c));)
 
 uninstall:
-	rm -f $(DESTDIR)$(LIBDIR)/libgreen.so
+	rm -f $(DESTDIR)$(LIBDIR)/libgreen.so $(DESTDIR)$(GDB_AUTO_LOAD)$(LIBDIR)/libgreen.so-gdb.py
 	-rmdir $(DESTDIR)$(LIBDIR) 2>/dev/null
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(notdir $(TOOLS)))
 	rm -f $(foreach m,$(MAN_PAGES),$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))

@@ -73,9 +73,8 @@ struct green {
     /* For who looks: what it waits for and since when. Self, before parking. */
     enum wait_kind waits_for;
     const void *wait_object; /* lock address, or descriptor number as a pointer */
-    int64_t wait_since;      /* ns; only kept when somebody may ask (hub.h: hub_watch) */
+    int64_t wait_since;      /* ns, as of the hub's last poll before */
     uint64_t switches;       /* times it was resumed; hub */
-    int64_t run_since;       /* ns, when it was last resumed; only kept while hub_watch; hub */
 
     /* Signals; see deliver.h. */
     uint64_t mask;               /* kernel form of its signal mask, bit n-1 for signal n; self */

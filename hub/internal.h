@@ -60,6 +60,7 @@ struct hub {
     _Atomic int listening;               /* somebody waits on the epoll descriptor; LISTEN_ bits */
     struct timer *timers;                /* 4-ary heap; holder */
     uint32_t timer_count, timer_room;    /* holder */
+    int64_t now;                         /* when it last polled, ns; holder */
     _Atomic int64_t next_deadline;       /* of timers[0]; holder writes */
     struct ev_loop *loop;                /* holder */
     int epfd;                            /* immutable until fork */

@@ -189,8 +189,8 @@ static void hub_run(void *arg)
         hub_commands_run(h);
         ev_run(h->loop, h->run_head ? EVRUN_NOWAIT : EVRUN_ONCE);
         deliver_hub_signals(h);
-        if (h->timer_count)
-            timer_expire(h, clock_now());
+        h->now = clock_now();
+        timer_expire(h, h->now);
         sched_drain_remote(h);
         hub_share(h);
         h->budget = SWITCH_BUDGET;

@@ -217,8 +217,11 @@ enum park_result park_until(struct green *g, bool (*done)(void *), void *arg, in
     enum park_result result;
     g->timed_out = false;
     g->futile = 0;
-    if (deadline != DEADLINE_NEVER && !g->foreign)
-        timer_add(g->hub, g, deadline);
+    if (!g->foreign) {
+        g->wait_since = g->hub->now;
+        if (deadline != DEADLINE_NEVER)
+            timer_add(g->hub, g, deadline);
+    }
     for (;;) {
         if (done(arg)) {
             result = PARK_DONE;

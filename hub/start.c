@@ -9,7 +9,7 @@
 
 /* Every live green thread. Guarded by its lock. */
 static struct lock list_lock;
-static struct green *list_head;
+static struct green *green_list_head; /* read by libgreen-gdb.py too */
 static size_t list_count, list_peak;
 static uint64_t list_made;
 
@@ -27,10 +27,10 @@ static void list_add(struct green *g)
 {
     lock_acquire(&list_lock);
     g->all_prev = NULL;
-    g->all_next = list_head;
-    if (list_head)
-        list_head->all_prev = g;
-    list_head = g;
+    g->all_next = green_list_head;
+    if (green_list_head)
+        green_list_head->all_prev = g;
+    green_list_head = g;
     g->id = ++list_made;
     if (++list_count > list_peak)
         list_peak = list_count;
@@ -43,7 +43,7 @@ static void list_remove(struct green *g)
     if (g->all_prev)
         g->all_prev->all_next = g->all_next;
     else
-        list_head = g->all_next;
+        green_list_head = g->all_next;
     if (g->all_next)
         g->all_next->all_prev = g->all_prev;
     list_count--;
@@ -54,7 +54,7 @@ void green_each(void (*f)(struct green *g, void *data), void *data)
 {
     int before = atomic_exchange(&green_tls.in, 1);
     lock_acquire(&list_lock);
-    for (struct green *g = list_head; g; g = g->all_next)
+    for (struct green *g = green_list_head; g; g = g->all_next)
         f(g, data);
     lock_release(&list_lock);
     if (!before)
@@ -211,7 +211,7 @@ static _Noreturn void fork_failed(void)
 static void list_fork(struct green *g)
 {
     lock_init(&list_lock);
-    list_head = g;
+    green_list_head = g;
     list_count = list_peak = g ? 1 : 0;
     if (g)
         g->all_next = g->all_prev = NULL;
