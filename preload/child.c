@@ -22,10 +22,8 @@ struct wait_call {
     struct rusage *usage;
 };
 
-/* waitid(2) with the usage that libc's function leaves out; all other forms come down to it. */
-static long wait_now(const struct wait_call *c, int more)
+static long wait_result(long r)
 {
-    long r = sys_5(SYS_waitid, c->type, c->id, c->info, c->options | more, c->usage);
     if (r < 0) {
         errno = (int)-r;
         return -1;
@@ -33,9 +31,16 @@ static long wait_now(const struct wait_call *c, int more)
     return 0;
 }
 
-static long wait_blocking(void *arg)
+/* waitid(2) with the usage that libc's function leaves out; all other forms come down to it. */
+static long wait_now(const struct wait_call *c, int more)
 {
-    return wait_now(arg, 0);
+    return wait_result(sys_5(SYS_waitid, c->type, c->id, c->info, c->options | more, c->usage));
+}
+
+static long wait_blocking(const struct wait_call *c)
+{
+    return wait_result(blocking_syscall(true, SYS_waitid, c->type, c->id, (long)c->info, c->options,
+                                        (long)c->usage, 0));
 }
 
 /* Parks until the child has ended or was reaped by somebody else; false when it cannot be watched,
@@ -89,7 +94,7 @@ static long wait_green(struct wait_call *c)
                 continue;
             }
         }
-        return blocking_call(wait_blocking, c);
+        return wait_blocking(c);
     }
 }
 
