@@ -27,7 +27,7 @@ static mqd_t mqueue;
 static sem_t sem;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
-static pthread_t sleeper;
+static pthread_t sleepers[2];
 static sem_t sleeper_sem;
 static pid_t child;
 static struct sockaddr_un full_address = { .sun_family = AF_UNIX, .sun_path = "full" };
@@ -177,11 +177,11 @@ static void call_cond_clockwait(void)
     }
     pthread_cleanup_pop(1);
 }
-static void call_join(void) { pthread_join(sleeper, NULL); }
+static void call_join(void) { pthread_join(sleepers[0], NULL); }
 static void call_timedjoin(void)
 {
     struct timespec deadline = in_an_hour(CLOCK_REALTIME);
-    pthread_timedjoin_np(sleeper, NULL, &deadline);
+    pthread_timedjoin_np(sleepers[1], NULL, &deadline);
 }
 static void call_sigwait(void)
 {
@@ -319,25 +319,26 @@ static void set_up(void)
         _exit(0);
     }
     EXPECT_EQ(read(ready[0], buffer, 1), 1);
-    sleeper = start(wait_on_sleeper_sem, &sem);
+    sleepers[0] = start(wait_on_sleeper_sem, &sem);
+    sleepers[1] = start(wait_on_sleeper_sem, &sem);
 }
 
 /* All at once, because each has to be given time to block. */
-static void points_cancel(int pending)
+static void points_cancel(int first, int end, int pending)
 {
     static struct victim victims[POINTS];
     static pthread_t threads[POINTS];
-    for (int i = 0; i < POINTS; i++) {
+    for (int i = first; i < end; i++) {
         victims[i] = (struct victim){ .point = &points[i], .pending = pending };
         threads[i] = start(victim_run, &victims[i]);
     }
     if (!pending) {
         sleep_ms(100);
-        for (int i = 0; i < POINTS; i++) {
+        for (int i = first; i < end; i++) {
             EXPECT_EQ(pthread_cancel(threads[i]), 0);
         }
     }
-    for (int i = 0; i < POINTS; i++) {
+    for (int i = first; i < end; i++) {
         void *value = finish(threads[i]);
         int good = value == PTHREAD_CANCELED && victims[i].cleaned == 1 && !victims[i].returned;
         printf("%s %s%s\n", good ? "ok" : "FAIL", points[i].name, pending ? " pending" : "");
@@ -347,12 +348,20 @@ static void points_cancel(int pending)
 
 static void blocked_threads_are_cancelled(void)
 {
-    points_cancel(0);
+    points_cancel(0, POINTS - 1, 0);
 }
 
 static void pending_cancellation_acts_at_the_call(void)
 {
-    points_cancel(1);
+    points_cancel(0, POINTS - 1, 1);
+}
+
+/* By itself: the child that it kills could end a wait() beside it. */
+static void system_is_cancelled(void)
+{
+    points_cancel(POINTS - 1, POINTS, 0);
+    points_cancel(POINTS - 1, POINTS, 1);
+    EXPECT_EQ(waitpid(-1, NULL, WNOHANG), 0);
 }
 
 static void what_they_waited_for_is_unharmed(void)
@@ -369,7 +378,10 @@ static void what_they_waited_for_is_unharmed(void)
     EXPECT_EQ(send(empty_pair[1], "y", 1, 0), 1);
     EXPECT_EQ(recv(empty_pair[0], buffer, 10, 0), 1);
     sem_post(&sleeper_sem);
-    EXPECT(finish(sleeper) == &sem);
+    sem_post(&sleeper_sem);
+    for (int i = 0; i < 2; i++) {
+        EXPECT(finish(sleepers[i]) == &sem);
+    }
     EXPECT_EQ(waitpid(child, NULL, WNOHANG), 0);
 }
 
@@ -384,6 +396,7 @@ static const struct check checks[] = {
     CHECK(set_up),
     CHECK(blocked_threads_are_cancelled),
     CHECK(pending_cancellation_acts_at_the_call),
+    CHECK(system_is_cancelled),
     CHECK(what_they_waited_for_is_unharmed),
     CHECK(tear_down),
 };
