@@ -1,0 +1,28 @@
+/* Cancellation of the calling thread, for every wrapper that is a cancellation point. */
+#ifndef PRELOAD_CANCEL_H
+#define PRELOAD_CANCEL_H
+
+#include <stdbool.h>
+
+#include "coro/libc.h"
+
+#pragma GCC visibility push(hidden)
+
+/* Was the calling thread cancelled, and does it let itself be? Async-signal-safe. */
+static inline bool cancel_pending(void)
+{
+    return libc_cancel_pending((uintptr_t)__builtin_thread_pointer());
+}
+
+/* pthread_testcancel(): does not return when cancellation is pending and enabled, but unwinds. What
+ * a wrapper calls first (if it is a cancellation point), and after WAIT_CANCELLED once it has put
+ * everything back. */
+void cancel_act(void);
+
+/* For the hook that runs on a thread's own stack after an interrupt: acts when the thread is
+ * cancelled and its cancellation type is asynchronous. Outside the runtime. */
+void cancel_interrupted(void);
+
+#pragma GCC visibility pop
+
+#endif
