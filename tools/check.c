@@ -216,7 +216,7 @@ static void check_print_libraries(const struct check *check)
         if (!any)
             puts("\nMakes system calls of its own, past libc, which no patch sees:");
         any = true;
-        printf("  %s, at %zu place%s\n", library->path, calls, calls == 1 ? "" : "s");
+        printf("  %s, at %zu place%s or more\n", library->path, calls, calls == 1 ? "" : "s");
     }
 }
 

@@ -320,12 +320,31 @@ bool elf_contains(const struct elf *elf, const char *text)
 }
 
 #if defined(__x86_64__)
-/* `mov $number, %eax` within the bytes before a `syscall`: the two bytes of that instruction alone
- * would be found in constants and tables all the time. */
-static bool elf_loads_number(const unsigned char *at, const unsigned char *start)
+/* Are the two bytes at `at` part of a number: the distance of a call or a jump, an address relative
+ * to %rip, or one whose next byte is zero, which begins no instruction that compilers make? */
+static bool elf_in_number(const unsigned char *at)
 {
-    for (int back = 5; back <= 32 && at - start >= back; back++)
-        if (at[-back] == 0xb8 && at[-back + 2] < 3 && at[-back + 3] == 0 && at[-back + 4] == 0)
+    const bool distance = at[-2] == 0xe8 || at[-2] == 0xe9 || at[-1] == 0xe8 || at[-1] == 0xe9 ||
+                          (at[-2] == 0x0f && (at[-1] & 0xf0) == 0x80);
+    const bool address = (at[-1] & 0xc7) == 0x05 || (at[-2] & 0xc7) == 0x05;
+    return distance || address || at[2] == 0;
+}
+
+/* `mov $number, %eax`: not into %r8d, which has a prefix, nor the second byte of a load or a store;
+ * and zero is loaded otherwise. */
+static bool elf_loads_number(const unsigned char *at)
+{
+    return at[0] == 0xb8 && (at[-1] & 0xf0) != 0x40 && (at[-1] & 0xf9) != 0x89 &&
+           (at[1] != 0 || at[2] != 0) && at[2] < 3 && at[3] == 0 && at[4] == 0;
+}
+
+/* Is it a `syscall`? Its two bytes are found in much else, so a number must be loaded before it. */
+static bool elf_is_syscall(const unsigned char *at, const unsigned char *start)
+{
+    if (at - start < 6 || elf_in_number(at))
+        return false;
+    for (int back = 5; back <= 32 && at - start > back; back++)
+        if (elf_loads_number(at - back))
             return true;
     return false;
 }
@@ -338,8 +357,8 @@ size_t elf_inline_syscalls(const struct elf *elf)
         const unsigned char *code = elf_at(elf, segment->p_offset, segment->p_filesz, 1, 1);
         if (segment->p_type != PT_LOAD || (segment->p_flags & PF_X) == 0 || code == NULL)
             continue;
-        for (size_t at = 0; at + 1 < segment->p_filesz; at++)
-            if (code[at] == 0x0f && code[at + 1] == 0x05 && elf_loads_number(code + at, code))
+        for (size_t at = 0; at + 2 < segment->p_filesz; at++)
+            if (code[at] == 0x0f && code[at + 1] == 0x05 && elf_is_syscall(code + at, code))
                 found++;
     }
     return found;

@@ -70,7 +70,8 @@ bool elf_defines(const struct elf *elf, const char *name);
 /* Does the text stand anywhere in the file? Reads all of it. */
 bool elf_contains(const struct elf *elf, const char *text);
 
-/* How many system call instructions, with a number loaded just before, lie in its code. */
+/* How many system call instructions, with a number loaded just before, lie in its code. One whose
+ * number comes from elsewhere is not counted. */
 size_t elf_inline_syscalls(const struct elf *elf);
 
 #endif

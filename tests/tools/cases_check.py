@@ -84,6 +84,24 @@ def test_libraries_are_found_as_the_loader_finds_them(place):
     contains(section(text, "Not found:"), "libfar.so, which calls needs", "not found")
 
 
+def test_FIFO_among_the_libraries_is_not_waited_for(place):
+    with_library(place)
+    os.mkdir(place.file("fifo"))
+    os.mkfifo(place.file("fifo/libfar.so"))
+    text = report(place, "./calls", env={"LD_LIBRARY_PATH": place.file("fifo")})
+    contains(section(text, "Not found:"), "libfar.so", "not found")
+
+
+def test_symbols_are_found_without_section_headers(place):
+    for hash_style in ("gnu", "sysv", "both"):
+        # An exported function, so that there is a hash table to speak of.
+        place.compile("bare", "#include <sys/socket.h>\nint exported(void) { return 1; }\n"
+                      "int main(int n, char **w) { return n > 9 && recv(n, w, 1, 0); }\n", "-rdynamic",
+                      f"-Wl,--hash-style={hash_style}")
+        place.patched("bare", place.file("bare"), {40: bytes(8), 60: bytes(4)})
+        contains(section(report(place, "./bare"), "Patched:"), "recv", f"patched, with {hash_style} hash")
+
+
 def test_DT_RUNPATH_of_a_library_hides_the_DT_RPATH_of_the_program(place):
     os.mkdir(place.file("far"))
     place.compile("far/libdeep.so", "int deep(void) { return 7; }\n", "-shared", "-fPIC", "-Wl,-soname,libdeep.so")
