@@ -171,10 +171,11 @@ static void doctor_kernel(void)
     doctor_say("membarrier", doctor_membarrier(), "entering the runtime takes no fence",
                "entering the runtime takes a fence each time");
     doctor_say("io_uring", doctor_io_uring(),
-               "accept and connect on descriptors shared with other processes wait in a ring",
-               "accept and connect on descriptors shared with other processes hand off");
+               "programs may use it; libgreen does not: accept and connect on shared descriptors "
+               "hand off",
+               "not for programs either; accept and connect on shared descriptors hand off");
     doctor_say("pidfd", doctor_pidfd(), "waits for a child on a descriptor of its own",
-               "a native thread waits for children");
+               "a wait for a child hands off");
     doctor_say("epoll_pwait2", doctor_epoll_pwait2(), "timers are exact to the clock",
                "timers are exact to a millisecond, rounded up");
     doctor_say("rseq", doctor_rseq(), "registered by libc; libgreen takes it back at start",
