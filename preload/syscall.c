@@ -240,12 +240,6 @@ static long call_getpriority(const struct call *s)
 static bool call_thread(const struct call *s, long *r)
 {
     switch (s->number) {
-    case SYS_gettid:
-        *r = green_gettid();
-        return true;
-    case SYS_sched_yield:
-        *r = green_sched_yield();
-        return true;
     case SYS_nanosleep:
         *r = green_nanosleep((const struct timespec *)s->a, (struct timespec *)s->b);
         return true;
@@ -410,13 +404,17 @@ static long call_other(const struct call *s)
     }
 }
 
+/* A system call made by its number is no cancellation point, as its wrapper may be. */
 static long call_green(const struct call *s)
 {
     long r;
-    if (call_thread(s, &r) || call_descriptor(s, &r) || call_socket(s, &r) || call_select(s, &r) ||
-        call_signal(s, &r) || call_process(s, &r))
-        return r;
-    return call_other(s);
+    int state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    if (!call_thread(s, &r) && !call_descriptor(s, &r) && !call_socket(s, &r) &&
+        !call_select(s, &r) && !call_signal(s, &r) && !call_process(s, &r))
+        r = call_other(s);
+    pthread_setcancelstate(state, NULL);
+    return r;
 }
 
 long green_syscall(long number, long a, long b, long c, long d, long e, long f)
@@ -430,6 +428,10 @@ long green_syscall(long number, long a, long b, long c, long d, long e, long f)
         return call_futex(&s, green);
     case NUMBER_FUTEX_WAKE:
         return call_result(futex_wake_v2((uint32_t *)a, (unsigned long)b, (int)c, (unsigned)d));
+    case SYS_gettid:
+        return green_gettid();
+    case SYS_sched_yield:
+        return green_sched_yield();
     default:
         return green ? call_green(&s) : call_real(&s);
     }
