@@ -67,15 +67,22 @@ KIT_UNUSED static unsigned long ticker_now(void)
         HOLDS(ticker_now() != others_ticks, "others ran meanwhile");                               \
     } while (0)
 
-/* How a thread's state is told: by /proc where the thread has a directory there, else by time. */
+/* How a thread's state is told: by /proc where the thread has a directory there that is its own
+ * (the caller's kernel thread is then another one), else by time. */
 static bool threads_state(pid_t tid, char *state)
 {
-    char path[64], text[512];
+    char path[64], text[512], own[32];
+    ssize_t n = readlink("/proc/thread-self", text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = '\0';
+    snprintf(own, sizeof(own), "/task/%d", (int)tid);
+    const char *task = strstr(text, "/task/");
+    if (task == NULL || strcmp(task, own) == 0)
+        return false;
     snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)tid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    ssize_t n = read(fd, text, sizeof(text) - 1);
+    n = read(fd, text, sizeof(text) - 1);
     close(fd);
     if (n <= 0)
         return false;

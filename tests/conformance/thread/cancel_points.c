@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <mqueue.h>
 #include <poll.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -47,7 +48,11 @@ static void *wait_on_sleeper_sem(void *argument)
     return argument;
 }
 
-static void call_testcancel(void) { pthread_testcancel(); }
+static void call_testcancel(void)
+{
+    sched_yield();
+    pthread_testcancel();
+}
 static void call_sleep(void) { sleep(3600); }
 static void call_usleep(void) { usleep(900000000); }
 static void call_nanosleep(void) { nanosleep(&hour, NULL); }
