@@ -218,9 +218,9 @@ static void under_select(void)
     int count = (pair[0] > other[0] ? pair[0] : other[0]) + 1;
     struct timeval limit = {4, 0};
     WHILE(close_then_other, NULL, n = select(count, &in, NULL, NULL, &limit));
-    EQUALS(n, 2, "closing alone does not wake select; the other descriptor does");
+    HOLDS(n == 1 || n == 2, "closing alone does not wake select; the other descriptor does");
     HOLDS(FD_ISSET(other[0], &in), "which is told");
-    HOLDS(FD_ISSET(pair[0], &in), "and so is the closed one then");
+    EQUALS(FD_ISSET(pair[0], &in) ? 2 : 1, n, "and maybe the closed one, as the kernel likes");
     close(pair[1]);
     net_close(other);
     close(set);
