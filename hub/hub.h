@@ -213,6 +213,10 @@ enum wait_result io_wait(int *fd, int events, int64_t deadline, int flags);
 /* After the last use of a descriptor that io_wait() replaced: io_wait_done(fd, original). */
 void io_wait_done(int fd, int original);
 
+/* Let all who wait for fd try their calls again: for changes that the kernel wakes sleepers for, but
+ * that readiness does not show. Any thread; never switches. */
+void io_wake(int fd);
+
 /* One descriptor of a poll set. */
 struct io_poll {
     int fd;
@@ -236,7 +240,14 @@ enum {
     FD_PRIVATE = 64,     /* libgreen's own */
 };
 /* What may be set on a socket; true only with FD_OURS, else the kernel must be asked. */
-enum { FD_RCVTIMEO = 1, FD_SNDTIMEO = 2, FD_RCVLOWAT = 4, FD_LINGER = 8 };
+enum {
+    FD_RCVTIMEO = 1,
+    FD_SNDTIMEO = 2,
+    FD_RCVLOWAT = 4,
+    FD_LINGER = 8,
+    FD_RCVNOW = 16, /* a negative time-out: over at once; the kernel reports it as none */
+    FD_SNDNOW = 32,
+};
 struct fd_entry {
     _Atomic uint32_t generation; /* changes when the number gets another description */
     _Atomic uint8_t kind;        /* enum fd_kind */

@@ -234,6 +234,50 @@ void io_closing(struct hub *h, int fd)
     hub_command_send(h, c);
 }
 
+/* ---- Waking ---- */
+
+static void watch_wake(struct io_watch *watch)
+{
+    while (watch->head)
+        group_fire(watch->head->group);
+}
+
+static void on_wake_elsewhere(struct hub *h, struct hub_command *c)
+{
+    struct io_watch *watch = watch_find(h, c->fd, false);
+    if (watch)
+        watch_wake(watch);
+}
+
+static void io_wake_on(struct hub *h, int fd)
+{
+    struct io_watch *watch = watch_find(h, fd, false);
+    if (!watch || !__atomic_load_n(&watch->head, __ATOMIC_RELAXED))
+        return;
+    if (hub_held() == h) {
+        watch_wake(watch);
+        return;
+    }
+    struct hub_command *c = green_calloc(1, sizeof *c);
+    if (c) {
+        c->run = on_wake_elsewhere;
+        c->fd = fd;
+        hub_command_send(h, c);
+    }
+}
+
+void io_wake(int fd)
+{
+    unsigned n = atomic_load_explicit(&hub_count, memory_order_acquire);
+    if (!n)
+        return;
+    int before = atomic_exchange(&green_tls.in, 1);
+    for (unsigned i = 0; i < n; i++)
+        io_wake_on(hub_all[i], fd);
+    if (!before)
+        leave();
+}
+
 /* ---- Waiting ---- */
 
 static bool group_fired(void *arg)

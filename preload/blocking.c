@@ -1,0 +1,76 @@
+/* Calls that block: hand off, or offload. */
+#include "blocking.h"
+
+#include <pthread.h>
+
+#include "coro/sys.h"
+#include "hub/hub.h"
+#include "patch.h"
+
+struct blocking {
+    long number;
+    long args[6];
+};
+
+/* noipa: the compiler must not find out that no call here throws, for cancellation does, from the
+ * system call itself, and the caller's cleanup has to run then. */
+__attribute__((noipa)) static long blocking_enter(const struct blocking *b)
+{
+    return sys_6(b->number, b->args[0], b->args[1], b->args[2], b->args[3], b->args[4], b->args[5]);
+}
+
+static long blocking_job(void *arg)
+{
+    return blocking_enter(arg);
+}
+
+/* Kernel state of the calling OS thread (setfsuid and its kin) is not a helper thread's. */
+static bool blocking_elsewhere(void)
+{
+    struct green *g = self_green();
+    return hub_strict() && g && !g->bound;
+}
+
+/* What to put back when the call has returned or was unwound. */
+struct blocking_scope {
+    bool cancels;
+    int type;
+};
+
+static void blocking_leave(struct blocking_scope *scope)
+{
+    if (scope->cancels)
+        pthread_setcanceltype(scope->type, NULL);
+    call_end();
+}
+
+long blocking_syscall(bool cancels, long number, long a, long b, long c, long d, long e, long f)
+{
+    struct blocking call = {number, {a, b, c, d, e, f}};
+    if (blocking_elsewhere())
+        return offload(blocking_job, &call);
+    call_begin();
+    __attribute__((cleanup(blocking_leave))) struct blocking_scope scope = {.cancels = cancels};
+    /* As libc does around such a call: the signal of a cancellation then acts in the kernel. */
+    if (cancels)
+        pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &scope.type);
+    return blocking_enter(&call);
+}
+
+long blocking_offload(long number, long a, long b, long c, long d, long e, long f)
+{
+    struct blocking call = {number, {a, b, c, d, e, f}};
+    struct green *g = self_green();
+    if (g && g->bound)
+        return blocking_enter(&call);
+    return offload(blocking_job, &call);
+}
+
+long blocking_call(long (*fn)(void *arg), void *arg)
+{
+    if (blocking_elsewhere())
+        return offload(fn, arg);
+    call_begin();
+    __attribute__((cleanup(blocking_leave))) struct blocking_scope scope = {.cancels = false};
+    return fn(arg);
+}

@@ -1,0 +1,103 @@
+/* How every call on a descriptor waits: it is tried without blocking; where it would block, the
+ * green thread parks until the descriptor is ready, and it is tried again.
+ *
+ * A wrapper fills a struct iotry (embedded first in a struct with the call's own arguments) and
+ * says how one attempt is made. Time-outs, O_NONBLOCK, signals, cancellation, partial results and a
+ * descriptor that is closed meanwhile are dealt with here.
+ *
+ * Results are the kernel's until the last moment: negative errno on failure. errno is written only
+ * when the call as a whole fails.
+ */
+#ifndef PRELOAD_IOTRY_H
+#define PRELOAD_IOTRY_H
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "coro/sys.h"
+#include "hub/hub.h"
+
+#pragma GCC visibility push(hidden)
+
+struct iotry;
+
+/* One attempt on `fd` (the program's number, or the duplicate that is left of it) to do what is not
+ * `done` yet. `now`: must not block, -EAGAIN where it would; else it blocks as the call does, by
+ * blocking_syscall(), because readiness has turned out not to mean that it goes through.
+ * Returns what it did, in the unit of `want`; sets t->asked to what it had asked for. */
+typedef long iotry_attempt(struct iotry *t, int fd, bool now);
+
+enum {
+    IOTRY_DONTWAIT = 1,  /* the caller asked not to wait, this once */
+    IOTRY_SOCKET = 2,    /* SO_RCVTIMEO and SO_SNDTIMEO count */
+    IOTRY_NO_RESTART = 4, /* EINTR after any handler, SA_RESTART or not (signal(7)) */
+    IOTRY_DRAINS = 8,    /* a short result means that nothing is left to read */
+    IOTRY_NO_CANCEL = 16, /* not a cancellation point */
+    IOTRY_BLOCKS = 32,   /* O_NONBLOCK is known not to be set, or does not matter */
+    IOTRY_SENDS = 64,    /* a socket's pending error ends the wait, and is the result */
+};
+
+/* The call is as large as arrays in the program's memory say. They are read once the kernel has
+ * found them readable: the attempt sets `want` when it has not failed. */
+#define IOTRY_UNKNOWN SIZE_MAX
+
+/* Owned by the calling green thread. */
+struct iotry {
+    iotry_attempt *attempt;
+    int fd;          /* the program's number */
+    uint8_t events;  /* what to wait for: IO_READ or IO_WRITE */
+    uint8_t flags;   /* IOTRY_... */
+    int timeout;     /* result when the time is over: -EAGAIN, ... or 0 */
+    size_t want;     /* the call is complete when so much is done; or IOTRY_UNKNOWN */
+    size_t done;
+    size_t asked;    /* by the last attempt */
+    int64_t deadline; /* DEADLINE_NEVER unless the call has its own */
+};
+
+/* What is known about a descriptor number; classified (with one fstat) if it is new. NULL when the
+ * number cannot be. Any thread; keeps errno. */
+struct fd_entry *iotry_known(int fd);
+
+/* What was known turned out wrong, because the number changed hands inside libc. Any thread. */
+void iotry_forget(struct fd_entry *e);
+
+/* Did the program set O_NONBLOCK? */
+bool iotry_nonblocking(const struct fd_entry *e, int fd);
+
+/* Must the kernel itself wait for data? SO_RCVLOWAT counts only for calls that block. */
+bool iotry_low_water(const struct fd_entry *e, int fd);
+
+/* poll(2) of one descriptor, now: the events that are there, 0 when there are none. */
+int iotry_poll(int fd, short events);
+
+/* Make the call; `e` is the descriptor's entry, not NULL. Returns what was done, or negative errno
+ * when nothing was. A cancellation point unless the flags say otherwise. May switch. */
+long iotry(struct iotry *t, struct fd_entry *e);
+
+/* The end of every wrapper: the kernel's result as libc's. */
+static inline ssize_t iotry_result(long r)
+{
+    if (__builtin_expect(r < 0, 0)) {
+        errno = (int)-r;
+        return -1;
+    }
+    return r;
+}
+
+static inline unsigned iotry_flags(const struct fd_entry *e)
+{
+    return atomic_load_explicit(&e->flags, memory_order_relaxed);
+}
+
+static inline enum fd_kind iotry_kind(const struct fd_entry *e)
+{
+    return (enum fd_kind)atomic_load_explicit(&e->kind, memory_order_relaxed);
+}
+
+#pragma GCC visibility pop
+
+#endif

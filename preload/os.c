@@ -1,0 +1,247 @@
+/* read, write and their kin on whatever a descriptor may be.
+ *
+ * Stream sockets are read and written by recvfrom(2) and sendto(2), which take MSG_DONTWAIT; all
+ * else by preadv2(2) and pwritev2(2) with RWF_NOWAIT, which leave O_NONBLOCK alone; what knows
+ * neither (FIFOs, terminals, inotify, pipes before Linux 6.4) is asked by poll(2) first. Plain
+ * files are always ready: see file.c.
+ */
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "blocking.h"
+#include "cancel.h"
+#include "file.h"
+#include "iotry.h"
+#include "iovec.h"
+#include "patch.h"
+
+enum { TTY_AT_ONCE = 1024 }; /* bytes that a terminal that is ready takes without blocking */
+
+/* ---- Reading ---- */
+
+struct os_read {
+    struct iotry io;
+    struct fd_entry *entry;
+    const struct iovec *iov;
+    int count;
+    int flags; /* RWF_... */
+};
+
+static long read_once(struct os_read *r, int fd, bool now)
+{
+    const struct iotry *t = &r->io;
+    if (!now)
+        return blocking_syscall(true, SYS_preadv2, fd, (long)r->iov, r->count, -1, -1, r->flags);
+    unsigned known = iotry_flags(r->entry);
+    if (known & FD_STREAM && t->flags & IOTRY_SOCKET && r->count == 1 && !r->flags) {
+        long n = sys_6(SYS_recvfrom, fd, r->iov->iov_base, r->iov->iov_len, MSG_DONTWAIT, NULL, NULL);
+        if (__builtin_expect(n != -ENOTSOCK, 1))
+            return n;
+        iotry_forget(r->entry);
+    }
+    if (!(known & FD_READ_READY)) {
+        long n = sys_6(SYS_preadv2, fd, r->iov, r->count, -1, -1, r->flags | RWF_NOWAIT);
+        if (__builtin_expect(n != -EOPNOTSUPP && n != -ENOSYS, 1))
+            return n;
+        atomic_fetch_or_explicit(&r->entry->flags, FD_READ_READY, memory_order_relaxed);
+    }
+    if (!iotry_poll(fd, POLLIN))
+        return -EAGAIN;
+    return r->flags ? sys_6(SYS_preadv2, fd, r->iov, r->count, -1, -1, r->flags)
+                    : sys_3(SYS_readv, fd, r->iov, r->count);
+}
+
+static long read_attempt(struct iotry *t, int fd, bool now)
+{
+    struct os_read *r = (struct os_read *)t;
+    long n = read_once(r, fd, now);
+    if (n > 0)
+        t->asked = (size_t)iovec_length(r->iov, r->count);
+    return n;
+}
+
+static ssize_t os_read(int fd, const struct iovec *iov, int count, int flags)
+{
+    struct fd_entry *e = iotry_known(fd);
+    if (!e || iotry_kind(e) == FD_FILE)
+        return file_readv(fd, iov, count, -1, flags);
+    if (iotry_low_water(e, fd))
+        return iotry_result(blocking_syscall(true, SYS_readv, fd, (long)iov, count, 0, 0, 0));
+    struct os_read r = {
+        .io = {.attempt = read_attempt,
+               .fd = fd,
+               .events = IO_READ,
+               .flags = (uint8_t)(IOTRY_DRAINS | (iotry_kind(e) == FD_SOCKET ? IOTRY_SOCKET : 0) |
+                                  (flags & RWF_NOWAIT ? IOTRY_DONTWAIT : 0)),
+               .timeout = -EAGAIN,
+               .want = 1,
+               .deadline = DEADLINE_NEVER},
+        .entry = e,
+        .iov = iov,
+        .count = count,
+        .flags = flags,
+    };
+    return iotry_result(iotry(&r.io, e));
+}
+
+ssize_t green_read(int fd, void *buf, size_t len)
+{
+    PASS_UNLESS_GREEN(read, fd, buf, len);
+    struct iovec iov = {buf, len};
+    return len ? os_read(fd, &iov, 1, 0) : real.read(fd, buf, len);
+}
+
+ssize_t green_readv(int fd, const struct iovec *iov, int count)
+{
+    PASS_UNLESS_GREEN(readv, fd, iov, count);
+    return os_read(fd, iov, count, 0);
+}
+
+ssize_t green_preadv2(int fd, const struct iovec *iov, int count, off_t at, int flags)
+{
+    PASS_UNLESS_GREEN(preadv2, fd, iov, count, at, flags);
+    return at == -1 ? os_read(fd, iov, count, flags) : file_readv(fd, iov, count, at, flags);
+}
+
+int green_eventfd_read(int fd, eventfd_t *value)
+{
+    PASS_UNLESS_GREEN(eventfd_read, fd, value);
+    struct iovec iov = {value, sizeof *value};
+    return os_read(fd, &iov, 1, 0) == sizeof *value ? 0 : -1;
+}
+
+/* ---- Writing ---- */
+
+struct os_write {
+    struct iotry io;
+    struct fd_entry *entry;
+    const struct iovec *iov;
+    int count;
+    int flags; /* RWF_... */
+};
+
+/* How much a descriptor takes that is written only when it is ready. */
+static size_t write_room(const struct fd_entry *e)
+{
+    switch (iotry_kind(e)) {
+    case FD_PIPE:
+        return PIPE_BUF;
+    case FD_TTY:
+        return TTY_AT_ONCE;
+    default:
+        return SIZE_MAX;
+    }
+}
+
+/* The descriptor must be ready first, and takes so much for sure: a pipe gets that in pieces, a
+ * terminal must get all in one call, lest others write in between. */
+static long write_when_ready(struct os_write *w, int fd, const struct iovec *iov, int count)
+{
+    size_t room = write_room(w->entry);
+    struct iovec piece;
+    if (!iotry_poll(fd, POLLOUT))
+        return -EAGAIN;
+    bool fits = room == SIZE_MAX || (size_t)iovec_length(iov, count) <= room;
+    if (!fits && iotry_kind(w->entry) == FD_TTY)
+        return blocking_syscall(true, SYS_writev, fd, (long)iov, count, 0, 0, 0);
+    if (!fits) {
+        piece = *iov;
+        piece.iov_len = piece.iov_len < room ? piece.iov_len : room;
+        w->io.asked = piece.iov_len;
+        iov = &piece;
+        count = 1;
+    }
+    return w->flags ? sys_6(SYS_pwritev2, fd, iov, count, -1, -1, w->flags)
+                    : sys_3(SYS_writev, fd, iov, count);
+}
+
+static long write_once(struct os_write *w, int fd, const struct iovec *iov, int count, bool now)
+{
+    struct iotry *t = &w->io;
+    if (!now)
+        return blocking_syscall(true, SYS_pwritev2, fd, (long)iov, count, -1, -1, w->flags);
+    unsigned known = iotry_flags(w->entry);
+    if (known & FD_STREAM && t->flags & IOTRY_SOCKET && count == 1 && !w->flags) {
+        long n = sys_6(SYS_sendto, fd, iov->iov_base, iov->iov_len,
+                       MSG_DONTWAIT | (t->done ? MSG_NOSIGNAL : 0), NULL, 0);
+        if (__builtin_expect(n != -ENOTSOCK, 1))
+            return n;
+        iotry_forget(w->entry);
+    }
+    if (!(known & FD_WRITE_READY)) {
+        long n = sys_6(SYS_pwritev2, fd, iov, count, -1, -1, w->flags | RWF_NOWAIT);
+        if (__builtin_expect(n != -EOPNOTSUPP && n != -ENOSYS, 1))
+            return n;
+        atomic_fetch_or_explicit(&w->entry->flags, FD_WRITE_READY, memory_order_relaxed);
+    }
+    return write_when_ready(w, fd, iov, count);
+}
+
+static long write_attempt(struct iotry *t, int fd, bool now)
+{
+    struct os_write *w = (struct os_write *)t;
+    struct iovec part;
+    int count = w->count;
+    const struct iovec *iov = iovec_rest(w->iov, &count, t->done, &part);
+    t->asked = 0; /* unless it is a piece */
+    long n = write_once(w, fd, iov, count, now);
+    if (n < 0 && n != -EAGAIN)
+        return n;
+    size_t len = (size_t)iovec_length(iov, count);
+    if (t->want == IOTRY_UNKNOWN)
+        t->want = len;
+    if (!t->asked)
+        t->asked = len;
+    return n;
+}
+
+static ssize_t os_write(int fd, const struct iovec *iov, int count, int flags)
+{
+    struct fd_entry *e = iotry_known(fd);
+    if (!e || iotry_kind(e) == FD_FILE)
+        return file_writev(fd, iov, count, -1, flags);
+    bool all = iotry_flags(e) & FD_STREAM || iotry_kind(e) == FD_TTY;
+    struct os_write w = {
+        .io = {.attempt = write_attempt,
+               .fd = fd,
+               .events = IO_WRITE,
+               .flags = (uint8_t)((iotry_kind(e) == FD_SOCKET ? IOTRY_SOCKET | IOTRY_SENDS : 0) |
+                                  (flags & RWF_NOWAIT ? IOTRY_DONTWAIT : 0)),
+               .timeout = -EAGAIN,
+               .want = all ? IOTRY_UNKNOWN : 0,
+               .deadline = DEADLINE_NEVER},
+        .entry = e,
+        .iov = iov,
+        .count = count,
+        .flags = flags,
+    };
+    return iotry_result(iotry(&w.io, e));
+}
+
+ssize_t green_write(int fd, const void *buf, size_t len)
+{
+    PASS_UNLESS_GREEN(write, fd, buf, len);
+    struct iovec iov = {(void *)(uintptr_t)buf, len};
+    return len ? os_write(fd, &iov, 1, 0) : real.write(fd, buf, len);
+}
+
+ssize_t green_writev(int fd, const struct iovec *iov, int count)
+{
+    PASS_UNLESS_GREEN(writev, fd, iov, count);
+    return os_write(fd, iov, count, 0);
+}
+
+ssize_t green_pwritev2(int fd, const struct iovec *iov, int count, off_t at, int flags)
+{
+    PASS_UNLESS_GREEN(pwritev2, fd, iov, count, at, flags);
+    return at == -1 ? os_write(fd, iov, count, flags) : file_writev(fd, iov, count, at, flags);
+}
+
+int green_eventfd_write(int fd, eventfd_t value)
+{
+    PASS_UNLESS_GREEN(eventfd_write, fd, value);
+    struct iovec iov = {&value, sizeof value};
+    return os_write(fd, &iov, 1, 0) == sizeof value ? 0 : -1;
+}
