@@ -3,12 +3,17 @@
 
 #include "coro/sys.h"
 
-__thread int lock_fuel = LOCK_FUEL;
+__thread int lock_fuel;
+__thread pid_t lock_owner;
 
 void lock_refuel(void)
 {
+    pid_t tid = lock_tid();
+    bool first = lock_owner != tid;
     lock_fuel = LOCK_FUEL;
-    green_yield();
+    lock_owner = tid;
+    if (!first)
+        green_yield();
 }
 
 pid_t shared_begin(bool bind)

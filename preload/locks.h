@@ -56,11 +56,15 @@ enum { LOCK_STARVED = 2 };
 
 /* A program that does nothing but take and release locks parks nowhere. After so many of them a
  * thread yields, so that whoever was woken for one gets its turn. What is left of it travels with
- * the thread. */
+ * the thread; it begins at 0. */
 enum { LOCK_FUEL = 256 };
 extern __thread int lock_fuel __attribute__((visibility("hidden"), tls_model("initial-exec")));
 
-/* Fill up and yield. On a green thread that is attached; may switch. */
+/* lock_tid() as of the last lock_refuel(): right but for a while after fork(). */
+extern __thread pid_t lock_owner __attribute__((visibility("hidden"), tls_model("initial-exec")));
+
+/* When lock_fuel fell below 0: fills up, and yields but for the first time. On a green thread that
+ * is attached; may switch. */
 void lock_refuel(void);
 
 /* ---- Locks that other processes share ------------------------------------------------------ */
@@ -94,7 +98,8 @@ enum {
     MUTEX_INHERIT = 1 << 5,
     MUTEX_PROTECT = 1 << 6,
     MUTEX_SHARED = 1 << 7,
-    MUTEX_ELISION = 3 << 8,
+    MUTEX_ELISION = 1 << 8,
+    MUTEX_NO_ELISION = 1 << 9,
     /* Ours, in a bit that libc never looks at: was asked to be MUTEX_INHERIT (mutex.c). */
     MUTEX_WAS_INHERIT = 1 << 16,
 
@@ -106,7 +111,14 @@ enum {
 /* Private, and with no more rules than libc's trylock and unlock follow without system calls. */
 static inline bool mutex_is_plain(int kind)
 {
-    return !(kind & ~(MUTEX_TYPE | MUTEX_ELISION));
+    return !(kind & ~(MUTEX_TYPE | MUTEX_ELISION | MUTEX_NO_ELISION));
+}
+
+/* Plain, and nobody asks who owns it: taken and released by its word alone. */
+static inline bool mutex_is_simple(int kind)
+{
+    unsigned type = (unsigned)kind & ~(unsigned)MUTEX_NO_ELISION;
+    return type == PTHREAD_MUTEX_NORMAL || type == PTHREAD_MUTEX_ADAPTIVE_NP;
 }
 
 /* Release the caller's lock as pthread_mutex_unlock() does, waking whoever waits, and take it again
@@ -129,7 +141,12 @@ enum {
 
 /* ---- pthread_rwlock_t ------------------------------------------------------------------------ */
 
-enum { RWLOCK_READERS_SHIFT = 3 }; /* in __readers: how many; below it whose turn it is */
+/* In __readers: how many, and in the bits below whose turn it is and who waits. */
+enum {
+    RWLOCK_READERS_SHIFT = 3,
+    RWLOCK_ONE_READER = 1 << RWLOCK_READERS_SHIFT,
+    RWLOCK_MANY = 1 << 30, /* near the most that libc counts: its own functions say EAGAIN there */
+};
 
 /* ---- pthread_barrier_t ----------------------------------------------------------------------- */
 
@@ -142,7 +159,7 @@ struct libc_barrier {
 /* ---- sem_t ----------------------------------------------------------------------------------- */
 
 struct libc_sem {
-    uint64_t value; /* the count in the lower half, libc's waiters in the upper */
+    _Atomic uint64_t value; /* the count in the lower half, libc's waiters in the upper */
     int shared;     /* of several processes: sem_init() with pshared, sem_open() */
 };
 

@@ -7,6 +7,7 @@
  * of waiters never depend on each other.
  */
 #include <linux/futex.h>
+#include <sys/single_threaded.h>
 
 #include "coro/sys.h"
 #include "preload/locks.h"
@@ -34,6 +35,52 @@ static enum way mutex_way(const pthread_mutex_t *m)
                                                                                     : WAY_KERNEL;
 }
 
+/* ---- Simple mutexes: libc's few instructions, in place ---------------------------------------- */
+
+static inline bool mutex_take(pthread_mutex_t *m)
+{
+    int word = 0;
+    if (!atomic_compare_exchange_strong_explicit((_Atomic int *)&m->__data.__lock, &word, 1,
+                                                 memory_order_acquire, memory_order_relaxed))
+        return false;
+    m->__data.__owner = lock_owner;
+    m->__data.__nusers++;
+    return true;
+}
+
+static inline void mutex_give(pthread_mutex_t *m)
+{
+    m->__data.__owner = 0;
+    m->__data.__nusers--;
+    if (__builtin_expect(atomic_exchange_explicit((_Atomic int *)&m->__data.__lock, 0,
+                                                  memory_order_release) > 1, 0))
+        sys_6(SYS_futex, &m->__data.__lock, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* Before the program has a second thread libc does without atomic instructions, and so does this. */
+static inline bool mutex_is_alone(const pthread_mutex_t *m)
+{
+    return atomic_load_explicit(&green_tls.own, memory_order_relaxed) == OWN_NATIVE &&
+           !patch_special && __libc_single_threaded && mutex_is_simple(m->__data.__kind);
+}
+
+static inline bool mutex_take_alone(pthread_mutex_t *m)
+{
+    if (m->__data.__lock)
+        return false;
+    m->__data.__lock = 1;
+    m->__data.__owner = lock_owner;
+    m->__data.__nusers++;
+    return true;
+}
+
+static inline void mutex_give_alone(pthread_mutex_t *m)
+{
+    m->__data.__owner = 0;
+    m->__data.__nusers--;
+    m->__data.__lock = 0;
+}
+
 /* ---- Taking ---------------------------------------------------------------------------------- */
 
 struct mutex_try {
@@ -57,7 +104,10 @@ static int mutex_result(pthread_mutex_t *m, int error)
 static bool mutex_ready(void *arg)
 {
     struct mutex_try *t = arg;
-    t->error = real.pthread_mutex_trylock(t->mutex);
+    if (mutex_is_simple(t->mutex->__data.__kind))
+        t->error = mutex_take(t->mutex) ? 0 : EBUSY;
+    else
+        t->error = real.pthread_mutex_trylock(t->mutex);
     return t->error != EBUSY;
 }
 
@@ -79,9 +129,9 @@ static int mutex_wait(pthread_mutex_t *m, int64_t deadline, bool polls)
 
 static int mutex_queue_lock(pthread_mutex_t *m, clockid_t clock, const struct timespec *abs)
 {
-    int error = real.pthread_mutex_trylock(m);
-    if (error != EBUSY)
-        return mutex_result(m, error);
+    struct mutex_try t = {m, EBUSY};
+    if (mutex_ready(&t))
+        return mutex_result(m, t.error);
     int kind = m->__data.__kind; /* robust locks and inheriting ones have said EDEADLK by now */
     if ((kind & MUTEX_TYPE) == PTHREAD_MUTEX_ERRORCHECK_NP && m->__data.__owner == lock_tid())
         return EDEADLK;
@@ -133,6 +183,8 @@ static int mutex_lock(pthread_mutex_t *m, clockid_t clock, const struct timespec
 
 static int mutex_lock_slow(pthread_mutex_t *m)
 {
+    if (!lock_owner)
+        lock_owner = lock_tid();
     PASS_UNLESS_GREEN(pthread_mutex_lock, m);
     if (--lock_fuel < 0)
         lock_refuel();
@@ -141,11 +193,10 @@ static int mutex_lock_slow(pthread_mutex_t *m)
 
 int green_pthread_mutex_lock(pthread_mutex_t *m)
 {
-    if (lock_attached() && --lock_fuel >= 0 && mutex_is_plain(m->__data.__kind)) {
-        int error = real.pthread_mutex_trylock(m);
-        if (__builtin_expect(error != EBUSY, 1))
-            return error;
-    }
+    if (lock_attached() && --lock_fuel >= 0 && mutex_is_simple(m->__data.__kind) && mutex_take(m))
+        return 0;
+    if (mutex_is_alone(m) && mutex_take_alone(m))
+        return 0;
     return mutex_lock_slow(m);
 }
 
@@ -207,6 +258,12 @@ int mutex_release(pthread_mutex_t *m)
     case WAY_LIBC:
         return real.pthread_mutex_unlock(m);
     default: {
+        if (mutex_is_simple(m->__data.__kind)) {
+            mutex_give(m);
+            wait_fence();
+            wake(WAIT_MUTEX, m, 1, WAIT_ANY_BITS);
+            return 0;
+        }
         bool stays = mutex_stays(m);
         pid_t was = m->__data.__kind & MUTEX_SHARED ? shared_begin(false) : 0;
         int error = real.pthread_mutex_unlock(m);
@@ -237,15 +294,26 @@ static int mutex_unlock_slow(pthread_mutex_t *m)
 
 int green_pthread_mutex_unlock(pthread_mutex_t *m)
 {
-    if (lock_attached() && mutex_is_plain(m->__data.__kind)) {
-        bool stays = mutex_stays(m);
-        int error = real.pthread_mutex_unlock(m);
-        wait_fence();
-        if (!stays)
-            wake_lock(WAIT_MUTEX, m);
-        return error;
+    if (!lock_attached()) {
+        if (!mutex_is_alone(m))
+            return mutex_unlock_slow(m);
+        mutex_give_alone(m);
+        return 0;
     }
-    return mutex_unlock_slow(m);
+    if (mutex_is_simple(m->__data.__kind)) {
+        mutex_give(m);
+        wait_fence();
+        wake_lock(WAIT_MUTEX, m);
+        return 0;
+    }
+    if (!mutex_is_plain(m->__data.__kind))
+        return mutex_unlock_slow(m);
+    bool stays = mutex_stays(m);
+    int error = real.pthread_mutex_unlock(m);
+    wait_fence();
+    if (!stays)
+        wake_lock(WAIT_MUTEX, m);
+    return error;
 }
 
 /* ---- Making ---------------------------------------------------------------------------------- */

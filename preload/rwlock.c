@@ -163,8 +163,20 @@ static int rwlock_lock(pthread_rwlock_t *l, uint32_t who, clockid_t clock,
     return who == RWLOCK_READER ? rwlock_read_wait(l, deadline) : rwlock_write_wait(l, deadline);
 }
 
+/* libc's tryrdlock of a lock that only readers hold, or nobody. */
+static inline bool rwlock_reader_enters(pthread_rwlock_t *l)
+{
+    unsigned r = atomic_load_explicit(rwlock_readers(l), memory_order_relaxed);
+    return l->__data.__flags == PTHREAD_RWLOCK_PREFER_READER_NP && !rwlock_is_shared(l) &&
+           !(r & (RWLOCK_ONE_READER - 1)) && r < RWLOCK_MANY &&
+           atomic_compare_exchange_strong_explicit(rwlock_readers(l), &r, r + RWLOCK_ONE_READER,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
 int green_pthread_rwlock_rdlock(pthread_rwlock_t *l)
 {
+    if (lock_attached() && --lock_fuel >= 0 && rwlock_reader_enters(l))
+        return 0;
     PASS_UNLESS_GREEN(pthread_rwlock_rdlock, l);
     return rwlock_lock(l, RWLOCK_READER, CLOCK_REALTIME, NULL);
 }
@@ -237,29 +249,28 @@ static void rwlock_wake(const void *key, bool writers_first)
     }
 }
 
-/* A reader that is not the last one takes itself off the count, as libc does, and nobody can enter
- * for that. False: it may be the last, or a writer. */
-static bool rwlock_reader_leaves(pthread_rwlock_t *l)
+/* Where libc's release of a reader changes the count alone, that is where other readers stay or no
+ * writer waits inside libc, it is done here. -1: not so, else how many readers are left. */
+static int rwlock_reader_leaves(pthread_rwlock_t *l)
 {
     unsigned r = atomic_load_explicit(rwlock_readers(l), memory_order_relaxed);
-    while (r >> RWLOCK_READERS_SHIFT > 1)
-        if (atomic_compare_exchange_weak_explicit(rwlock_readers(l), &r,
-                                                  r - (1u << RWLOCK_READERS_SHIFT),
+    while (r >> RWLOCK_READERS_SHIFT > 1 || r == RWLOCK_ONE_READER)
+        if (atomic_compare_exchange_weak_explicit(rwlock_readers(l), &r, r - RWLOCK_ONE_READER,
                                                   memory_order_acq_rel, memory_order_relaxed))
-            return true;
-    return false;
+            return (int)(r >> RWLOCK_READERS_SHIFT) - 1;
+    return -1;
 }
 
 /* *starved: somebody lost the lock again and again, who should run before the caller goes on. */
 static int rwlock_release(pthread_rwlock_t *l, bool *starved)
 {
     bool writer = l->__data.__cur_writer != 0; /* the caller holds it, so it is the caller */
-    if (!writer && rwlock_reader_leaves(l))
-        return 0;
-    bool writers_first =
-        !writer || l->__data.__flags != PTHREAD_RWLOCK_PREFER_READER_NP;
+    bool writers_first = !writer || l->__data.__flags != PTHREAD_RWLOCK_PREFER_READER_NP;
     *starved = atomic_load_explicit(rwlock_starved(l), memory_order_relaxed) != 0;
-    int error = real.pthread_rwlock_unlock(l);
+    int left = writer ? -1 : rwlock_reader_leaves(l);
+    if (left > 0)
+        return 0;
+    int error = left == 0 ? 0 : real.pthread_rwlock_unlock(l);
     wait_fence();
     rwlock_wake(l, writers_first);
     return error;

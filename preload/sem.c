@@ -12,12 +12,16 @@
 /* Green threads that keep losing some semaphore: while there are any, nobody takes one in passing. */
 static _Atomic unsigned sem_starving;
 
+/* libc's trywait without its errno. */
 bool sem_ready(void *sem)
 {
-    int before = errno;
-    bool got = !real.sem_trywait(sem);
-    errno = before;
-    return got;
+    _Atomic uint64_t *value = &((struct libc_sem *)sem)->value;
+    uint64_t v = atomic_load_explicit(value, memory_order_relaxed);
+    while ((uint32_t)v)
+        if (atomic_compare_exchange_weak_explicit(value, &v, v - 1, memory_order_acquire,
+                                                  memory_order_relaxed))
+            return true;
+    return false;
 }
 
 int sem_queue_wait(sem_t *sem, int64_t deadline, bool limited, bool polls)
