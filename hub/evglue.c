@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/types.h>
 
 #include "coro/sys.h"
 #include "gen/real.h"
@@ -17,6 +18,8 @@ int evglue_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
 int evglue_eventfd(unsigned count, int flags);
 int evglue_pipe(int fds[2]);
 int evglue_close(int fd);
+ssize_t evglue_read(int fd, void *buffer, size_t size);
+ssize_t evglue_write(int fd, const void *buffer, size_t size);
 char *evglue_getenv(const char *name);
 int evglue_fprintf_chk(void *stream, int flag, const char *format, ...);
 void evglue_perror(const char *text);
@@ -72,6 +75,26 @@ int evglue_close(int fd)
 {
     evglue_closed(fd);
     return real.close(fd);
+}
+
+/* ev_async_send() runs on green threads: libc's write() would be a cancellation point of theirs, in
+ * the middle of the runtime. */
+static ssize_t outcome(long result)
+{
+    if (result >= 0)
+        return result;
+    errno = (int)-result;
+    return -1;
+}
+
+ssize_t evglue_read(int fd, void *buffer, size_t size)
+{
+    return outcome(sys_3(SYS_read, fd, buffer, size));
+}
+
+ssize_t evglue_write(int fd, const void *buffer, size_t size)
+{
+    return outcome(sys_3(SYS_write, fd, buffer, size));
 }
 
 /* LIBEV_FLAGS is meant for programs that know of libev. */

@@ -32,6 +32,7 @@ void bind_self(void)
     if (t->green.bound) {
         t->os_tid = (pid_t)sys_0(SYS_gettid);
         sched_apply();
+        name_apply();
     }
 }
 

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "hub/hub.h"
+#include "preload/name.h"
 #include "preload/patch.h"
 #include "preload/signal.h"
 #include "preload/thread.h"
@@ -24,6 +25,7 @@ static void fork_child(void)
     thread_after_fork();
     stats_after_fork();
     sched_apply(); /* the child's OS thread is the caller's alone */
+    name_apply();
     fd_shared_all();
 }
 

@@ -28,6 +28,13 @@ void name_set(struct thread *t, const char *name)
     sys_1(SYS_close, fd);
 }
 
+void name_apply(void)
+{
+    const struct thread *t = thread_self();
+    if (t && (t->main || t->kept || sys_0(SYS_gettid) != sys_0(SYS_getpid)))
+        sys_2(SYS_prctl, PR_SET_NAME, t->green.name);
+}
+
 int green_pthread_setname_np(pthread_t id, const char *name)
 {
     (void)patch_passes(PATCH_pthread_setname_np);
