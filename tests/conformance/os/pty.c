@@ -116,6 +116,11 @@ static void vmin_vtime(void)
     WHILE(type_slowly, NULL, n = read(slave, got, sizeof(got)));
     EQUALS(n, 5, "VMIN 5 waits for five");
     BYTES(got, "12345", 5, "in order");
+    MUST(write(master, "ab", 2));
+    WHILE(type_slowly, NULL, n = read(slave, got, 5));
+    EQUALS(n, 5, "also with two there already");
+    BYTES(got, "ab123", 5, "in order");
+    EQUALS(read(slave, got, 2), 2, "two that are there when two are asked for");
     WHILE(type_slowly, NULL, n = read(slave, got, 3));
     EQUALS(n, 3, "or for as many as asked for");
     EQUALS(read(slave, got, 2), 2, "the rest");

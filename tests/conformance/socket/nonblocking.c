@@ -146,7 +146,30 @@ static void spinning(void)
     net_close(pair);
 }
 
+/* RWF_NOWAIT is the program's own way of not waiting, for one call. */
+static void nowait(void)
+{
+    static const int families[] = {AF_INET, AF_UNIX};
+    for (int i = 0; i < 2; i++) {
+        int pair[2];
+        char got[8];
+        struct iovec part = {got, sizeof(got)};
+        net_pair(families[i], SOCK_STREAM, pair);
+        FAILS(preadv2(pair[0], &part, 1, -1, RWF_NOWAIT), EAGAIN, "with nothing there");
+        MUST(send(pair[1], "word", 4, 0));
+        EQUALS(preadv2(pair[0], &part, 1, -1, RWF_NOWAIT), 4, "with something there");
+        FAILS(preadv2(pair[0], &part, 1, 0, RWF_NOWAIT), ESPIPE, "at an offset");
+        FAILS(preadv2(pair[0], &part, 1, -1, 0x1000), EOPNOTSUPP, "an unknown flag");
+        net_small_buffers(pair);
+        net_fill(pair[0]);
+        FAILS(pwritev2(pair[0], &part, 1, -1, RWF_NOWAIT), EAGAIN, "with no room");
+        EQUALS(fcntl(pair[0], F_GETFL) & O_NONBLOCK, 0, "O_NONBLOCK is off");
+        net_close(pair);
+    }
+}
+
 static const struct check checks[] = {CHECK(by_fcntl),  CHECK(by_ioctl),       CHECK(by_ndelay),
-                                      CHECK(when_made), CHECK(under_a_waiter), CHECK(spinning)};
+                                      CHECK(when_made), CHECK(under_a_waiter), CHECK(spinning),
+                                      CHECK(nowait)};
 
 TICKING_MAIN(checks)
