@@ -150,6 +150,11 @@ size_t coro_trim(size_t budget)
     return stack_trim(budget);
 }
 
+void coro_stacks_executable(void)
+{
+    stack_make_executable();
+}
+
 struct each {
     void (*f)(uintptr_t tp, void *data);
     void *data;

@@ -81,6 +81,10 @@ size_t coro_trim(size_t budget);
  * loaded. Takes the slab's lock. */
 void coro_each_tp(void (*f)(uintptr_t tp, void *data), void *data);
 
+/* A library that needs code on stacks was loaded (old compilers' nested functions): all coroutines'
+ * stacks may hold code from now on. For libc_tls_loaded(). */
+void coro_stacks_executable(void);
+
 /* In a forked child: locks are remade; every region but that of `keep` stays where it is and is
  * never reused (memory is shared copy-on-write; other coroutines' stacks may still be referred to).
  * The region of `keep` became libc's main thread and is never reused either. */

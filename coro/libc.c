@@ -58,6 +58,17 @@ size_t libc_tcb_align(void)
     return at.align;
 }
 
+size_t libc_tcb_used_below(void)
+{
+#if defined(__x86_64__)
+    struct libc_stamp now;
+    libc_tls_stamp(&now);
+    return now.static_used;
+#else
+    return at.below;
+#endif
+}
+
 static void *tls_at(uintptr_t tp, ptrdiff_t distance)
 {
     return (void *)(tp + (uintptr_t)distance);

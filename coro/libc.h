@@ -21,6 +21,12 @@ size_t libc_tcb_below(void);
 size_t libc_tcb_above(void);
 size_t libc_tcb_align(void);
 
+/* How much of libc_tcb_below() is in use now; the rest is zero. */
+size_t libc_tcb_used_below(void);
+
+/* Has a library asked for stacks that may hold code? */
+bool libc_stacks_executable(void);
+
 /* Make a fresh control block at `tp` in zeroed memory. Returns 0 or ENOMEM. Calls malloc.
  * The thread id and the stack are set by the two functions below. */
 int libc_tcb_init(uintptr_t tp);
@@ -75,7 +81,8 @@ void libc_mark_exiting(uintptr_t tp); /* from now on cancellation is not acted u
 /* Around dlopen() on a green thread. Static TLS of a library that dlopen() loads is initialised by
  * libc in the blocks that it knows: loading() makes it know the caller's, so that the library's
  * constructors find their variables; loaded() initialises all other coroutines' blocks, but not
- * what a block has had since it was made. Nested calls are fine; loaded() alone is, too. */
+ * what a block has had since it was made, and makes stacks executable if a library asked for it.
+ * Nested calls are fine; loaded() alone is, too. */
 void libc_tls_loading(void);
 void libc_tls_loaded(void);
 

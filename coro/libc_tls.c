@@ -34,6 +34,7 @@ static struct {
     const size_t *max_id;
     const size_t *static_used;
     const size_t *generation;
+    const uint32_t *stack_flags; /* what stacks must be, as in a program header */
     void *const *slots; /* first struct dtv_slotinfo_list */
     size_t slots_next, slots_first, slot_size, slot_generation, slot_map;
     size_t map_offset;
@@ -231,6 +232,11 @@ bool libc_tls_own(uintptr_t tp, uintptr_t *low, uintptr_t *end)
     return found;
 }
 
+bool libc_stacks_executable(void)
+{
+    return __atomic_load_n(linker.stack_flags, __ATOMIC_RELAXED) & PF_X;
+}
+
 /* ---- libraries loaded later ---------------------------------------------------------------- */
 
 static bool is_listed(const struct libc_pthread *p)
@@ -291,6 +297,8 @@ void libc_tls_loaded(void)
     lock_release(&tls.lock);
     if (green)
         unlist(self);
+    if (libc_stacks_executable())
+        coro_stacks_executable();
 }
 
 /* The list may have been caught in the midst of a change: it is made again when it is needed. */
@@ -312,16 +320,19 @@ static bool descriptor(const char *name, size_t *offset)
     return d != NULL;
 }
 
-/* Beyond what the descriptors say, three numbers of the linker are found by their distance from one
+/* Beyond what the descriptors say, four numbers of the linker are found by their distance from one
  * that has a descriptor; what they hold is checked against the table. */
 static const char *check_tables(void)
 {
-    enum { MAX_ID = -1, STATIC_USED = 2, GENERATION = 5 };
+    enum { STACK_FLAGS = -2, MAX_ID = -1, STATIC_USED = 2, GENERATION = 5 };
     size_t *slots = (size_t *)linker.slots;
     linker.max_id = slots + MAX_ID;
     linker.static_used = slots + STATIC_USED;
     linker.generation = slots + GENERATION;
+    linker.stack_flags = (const uint32_t *)(slots + STACK_FLAGS);
 
+    if ((*linker.stack_flags & ~(uint32_t)PF_X) != (PF_R | PF_W))
+        return "the dynamic linker's flags for stacks are not where they should be";
     size_t length = *(size_t *)*linker.slots;
     if (*linker.max_id == 0 || *linker.max_id >= length + 4096)
         return "the dynamic linker's count of modules is not where it should be";

@@ -22,6 +22,8 @@ enum {
     EXACT_CLASSES = 64, /* distinct sizes that are served exactly; later ones are rounded up */
     KEEP_WARM = 32,     /* free regions of a class that are never trimmed */
     LEAST_STACK = 2048, /* a stack with less than this is refused */
+    LINE = 64,          /* of the processor's cache */
+    COLOURS = 16,       /* places of a block in its page, so that blocks spread over the cache */
     MAPS_DEFAULT = 65530,
 };
 
@@ -43,7 +45,6 @@ struct stack_class {
     size_t stride; /* bytes of a region in all */
     struct slab *slabs; /* the one that regions are cut from comes first */
     size_t next_capacity;
-    unsigned epoch; /* state.epoch when it was made */
     struct region *newest;
     struct region *oldest;
     struct region *coldest_warm; /* oldest one that is not trimmed */
@@ -57,12 +58,11 @@ static struct {
     size_t extra;  /* the caller's bytes, rounded */
     size_t ours;   /* bytes that a region has above what the program asked for */
     size_t block;  /* bytes from the stack's top to the end of the region, at most */
-    int prot;
+    int prot; /* changes once at most, under the lock */
 
     struct stack_class *classes;
     struct stack_class *recent; /* the one used last: programs have one or two sizes */
     size_t class_count;
-    unsigned epoch; /* how many forks lie between the process that started and this one */
     bool guard_install;  /* the kernel has MADV_GUARD_INSTALL */
     size_t maps_left;    /* mappings that guards made by mprotect may still use */
     char *meta, *meta_end; /* memory for classes and slabs, never given back */
@@ -101,7 +101,7 @@ static bool kernel_has_guard_install(void)
 void stack_start(bool without_guard_install)
 {
     lock_init(&state.lock);
-    state.prot = PROT_READ | PROT_WRITE;
+    state.prot = PROT_READ | PROT_WRITE | (libc_stacks_executable() ? PROT_EXEC : 0);
     state.guard_install = !without_guard_install && kernel_has_guard_install();
     /* The other half of the mappings is the program's. */
     state.maps_left = read_max_map_count() / 2;
@@ -165,7 +165,6 @@ static struct stack_class *class_for(size_t stack, size_t guard)
         .guard = guard,
         .stride = guard + stack + state.ours,
         .next_capacity = FIRST_SLAB,
-        .epoch = state.epoch,
     };
     state.classes = c;
     state.class_count++;
@@ -237,18 +236,23 @@ static void guard_install(char *base, size_t size)
         state.maps_left -= 2;
 }
 
-/* Lay out a region that ends at `end`. */
-static struct region *region_place(struct stack_class *c, char *base)
+/* Number `i` of a slab. */
+static struct region *region_at(const struct stack_class *c, const struct slab *s, size_t i)
 {
-    char *end = base + c->stride;
-    char *at = end - state.extra - sizeof(struct coro) - sizeof(struct region);
-    uintptr_t tp = ((uintptr_t)at - libc_tcb_above()) & ~(libc_tcb_align() - 1);
-    struct region *r = (struct region *)(void *)at;
+    char *end = s->base + (i + 1) * c->stride;
+    return (struct region *)(void *)(end - i % COLOURS * LINE - state.extra - sizeof(struct coro) -
+                                     sizeof(struct region));
+}
+
+static struct region *region_place(struct stack_class *c, const struct slab *s, size_t i)
+{
+    struct region *r = region_at(c, s, i);
+    char *base = s->base + i * c->stride;
     r->class = c;
-    r->tp = tp;
+    r->tp = ((uintptr_t)r - libc_tcb_above()) & ~(libc_tcb_align() - 1);
     r->low = base + c->guard;
-    r->top = (char *)((tp - libc_tcb_below()) & ~(uintptr_t)15);
-    r->end = end;
+    r->top = (char *)((r->tp - libc_tcb_below()) & ~(uintptr_t)15);
+    r->end = base + c->stride;
     return r;
 }
 
@@ -259,12 +263,9 @@ static struct region *region_cut(struct stack_class *c)
         return NULL;
     if (s->cut == s->opened && !slab_open(c, s))
         return NULL;
-    char *base = s->base + s->cut * c->stride;
     if (c->guard && state.guard_install)
-        guard_install(base, c->guard);
-    struct region *r = region_place(c, base);
-    s->cut++;
-    return r;
+        guard_install(s->base + s->cut * c->stride, c->guard);
+    return region_place(c, s, s->cut++);
 }
 
 /* ---- free regions -------------------------------------------------------------------------- */
@@ -333,7 +334,7 @@ static void measure(size_t extra)
     if (state.block)
         return;
     state.extra = round_up(extra, 16);
-    size_t ours = state.extra + sizeof(struct coro) + sizeof(struct region);
+    size_t ours = state.extra + sizeof(struct coro) + sizeof(struct region) + COLOURS * LINE;
     state.ours = round_up(ours, PAGE);
     state.block = ours + libc_tcb_above() + libc_tcb_below() + libc_tcb_align() + 16;
 }
@@ -379,8 +380,7 @@ struct region *stack_take(const struct coro_attr *attr, size_t extra)
 void stack_give(struct region *r)
 {
     lock_acquire(&state.lock);
-    if (r->class->epoch == state.epoch)
-        free_push(r->class, r);
+    free_push(r->class, r);
     lock_release(&state.lock);
 }
 
@@ -393,7 +393,8 @@ size_t stack_trim(size_t budget)
         struct region *r;
         while (trimmed < budget && (r = free_pop_idle(c)) != NULL) {
             lock_release(&state.lock);
-            char *keep = (char *)((uintptr_t)r->top & ~(uintptr_t)(PAGE - 1));
+            /* Of static TLS only what libraries have taken is kept, not the surplus. */
+            char *keep = (char *)((r->tp - libc_tcb_used_below()) & ~(uintptr_t)(PAGE - 1));
             if (keep > r->low)
                 madvise(r->low, (size_t)(keep - r->low), MADV_DONTNEED);
             trimmed++;
@@ -407,15 +408,37 @@ size_t stack_trim(size_t budget)
     return trimmed;
 }
 
+/* Guards that are mappings of their own stay as they are. */
+static void region_make_executable(const struct stack_class *c, const struct slab *s, size_t i)
+{
+    char *base = s->base + i * c->stride;
+    mprotect(base + c->guard, c->stride - c->guard, state.prot);
+}
+
+void stack_make_executable(void)
+{
+    lock_acquire(&state.lock);
+    bool already = state.prot & PROT_EXEC;
+    state.prot |= PROT_EXEC;
+    for (struct stack_class *c = already ? NULL : state.classes; c; c = c->next) {
+        for (struct slab *s = c->slabs; s; s = s->next) {
+            if (state.guard_install)
+                mprotect(s->base, s->opened * c->stride, state.prot);
+            else
+                for (size_t i = 0; i < s->opened; i++)
+                    region_make_executable(c, s, i);
+        }
+    }
+    lock_release(&state.lock);
+}
+
 void stack_each(void (*f)(struct region *r, void *data), void *data)
 {
     lock_acquire(&state.lock);
     for (struct stack_class *c = state.classes; c; c = c->next) {
         for (struct slab *s = c->slabs; s; s = s->next) {
             for (size_t i = 0; i < s->cut; i++) {
-                char *end = s->base + (i + 1) * c->stride;
-                struct region *r = (struct region *)(void *)(end - state.extra -
-                                                             sizeof(struct coro) - sizeof *r);
+                struct region *r = region_at(c, s, i);
                 if (r->made)
                     f(r, data);
             }
@@ -425,12 +448,12 @@ void stack_each(void (*f)(struct region *r, void *data), void *data)
 }
 
 /* Another thread of the parent may have been in the midst of a change to any of this, so all of it
- * starts again; what was made before stays where it is, and stack_give() drops it. */
+ * starts again. What was made before stays where it is, and when given back lands in a free list
+ * that nobody looks at. */
 void stack_after_fork(void)
 {
     lock_init(&state.lock);
     state.classes = state.recent = NULL;
     state.class_count = 0;
     state.meta = state.meta_end = NULL;
-    state.epoch++;
 }

@@ -55,6 +55,9 @@ void stack_give(struct region *r);
 size_t stack_trim(size_t budget);
 void stack_after_fork(void);
 
+/* Stacks that are and that will be may hold code from now on. */
+void stack_make_executable(void);
+
 /* f(region, data) for every region whose control block was made. Takes the lock. */
 void stack_each(void (*f)(struct region *r, void *data), void *data);
 

@@ -78,12 +78,13 @@ static void *leave_a_mess(void *arg)
     memset(zeros, 1, sizeof zeros);
     self_pointer = &number;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        pthread_setspecific(keys[i], arg);
+        pthread_setspecific(keys[i], &number);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
     strerror(1000);
     strsignal(70);
-    (void)dlopen("/nonexistent", RTLD_NOW);
+    if (arg)
+        (void)dlopen("/nonexistent", RTLD_NOW);
     res_init();
     _res.retry = 77;
     free(malloc(1000));
@@ -125,11 +126,11 @@ Test(libc, a_used_block_is_as_new)
         cr_assert_eq(pthread_key_create(&keys[i], NULL), 0);
     struct task *used = NULL;
     for (int turn = 0; turn < 5; turn++) {
-        struct task *t = task_new(leave_a_mess, &used);
+        struct task *t = task_new(leave_a_mess, turn % 2 ? &used : NULL);
         if (used)
             cr_assert_eq(t, used);
         used = t;
-        cr_assert_eq(task_finish(t), &used);
+        task_finish(t);
         t = task_new(look_for_a_mess, NULL);
         cr_assert_eq(t, used);
         cr_assert_eq((long)task_finish(t), 0);
@@ -453,7 +454,7 @@ static void check_loaded_library(const char *options)
 {
     load_path = library("later", static_tls, options);
     if (!load_path)
-        cr_skip_test("no compiler");
+        cr_assert_fail("no compiler");
     struct task *t[20];
     for (int i = 0; i < 20; i++)
         task_run(t[i] = task_new(get_set_get, NULL));
@@ -512,7 +513,7 @@ Test(loader, dynamic_tls_that_becomes_static_is_in_every_block)
     const char *first = library("first", static_tls, "-ftls-model=global-dynamic");
     const char *second = library("second", user_of_value, "");
     if (!first || !second)
-        cr_skip_test("no compiler");
+        cr_assert_fail("no compiler");
     struct task *t[4];
     for (int i = 0; i < 4; i++)
         task_run(t[i] = task_new(get_later, NULL));
@@ -538,14 +539,14 @@ Test(loader, another_namespace_s_libc_has_its_tls_in_every_block)
                          "void set(int v) { errno = v; } int seen_by_constructor;\n";
     const char *path = library("names", source, "");
     if (!path)
-        cr_skip_test("no compiler");
+        cr_assert_fail("no compiler");
     struct task *before = task_new(get_set_get, NULL);
     task_run(before);
     libc_tls_loading();
     loaded = dlmopen(LM_ID_NEWLM, path, RTLD_NOW);
     libc_tls_loaded();
     if (!loaded)
-        cr_skip_test("dlmopen: %s", dlerror());
+        cr_assert_fail("dlmopen: %s", dlerror());
     get = dlsym(loaded, "get");
     set = dlsym(loaded, "set");
     task_run(before);
@@ -553,6 +554,48 @@ Test(loader, another_namespace_s_libc_has_its_tls_in_every_block)
     for (int i = 0; i < 3; i++)
         cr_assert_eq((long)task_finish(task_new(get_set_get, NULL)), 5);
 }
+
+#if defined(__x86_64__)
+static void *run_code_on_stack(void *arg)
+{
+    volatile unsigned char code[16] = {0xb8, 42, 0, 0, 0, 0xc3}; /* return 42 */
+    task_yield();
+    (void)arg;
+    return (void *)(long)((int (*)(void))(uintptr_t)code)();
+}
+
+static void load_executable_stack(void)
+{
+    const char *path = library("nested", "int get(void) { return 1; } void set(int v) { (void)v; }"
+                                         "int seen_by_constructor;", "-z execstack");
+    if (!path)
+        _exit(1);
+    struct task *before = task_new(run_code_on_stack, NULL);
+    task_run(before);
+    load_path = path;
+    task_finish(task_new(load, NULL));
+    if (!loaded)
+        _exit(0); /* this kernel does not allow it */
+    if (task_finish(before) != (void *)42 ||
+        task_finish(task_new(run_code_on_stack, NULL)) != (void *)42)
+        _exit(2);
+    struct coro_attr attr = {300 * 1024, 4096, NULL};
+    if (task_finish(task_new_on(&attr, run_code_on_stack, NULL)) != (void *)42)
+        _exit(3);
+}
+
+static void load_executable_stack_without_guard_install(void)
+{
+    kit_start_without(CORO_WITHOUT_GUARD_INSTALL);
+    load_executable_stack();
+}
+
+Test(loader, stacks_become_executable_when_a_library_needs_it)
+{
+    cr_assert_eq(status_of_child(load_executable_stack), 0);
+    cr_assert_eq(status_of_child(load_executable_stack_without_guard_install), 0);
+}
+#endif
 
 /* ---- fork, native threads ------------------------------------------------------------------ */
 
@@ -576,6 +619,8 @@ static int native_threads_work(void)
     return 1;
 }
 
+static struct task *parked_in_parent;
+
 static void *fork_here(void *arg)
 {
     number = 7;
@@ -591,6 +636,9 @@ static void *fork_here(void *arg)
         struct task *me_task = kit_current;
         struct task *t = task_new(look_for_a_mess, NULL);
         bad |= t == arg ? 8 : 0;
+        struct task *again = parked_in_parent;
+        coro_delete(&again->coro);
+        bad |= task_new(look_for_a_mess, NULL) == again ? 64 : 0;
         /* the child's coroutine returns to this one, which is the main thread now */
         bad |= task_finish(t) == NULL ? 0 : 16;
         kit_current = me_task;
@@ -613,7 +661,7 @@ Test(libc, a_child_forked_on_a_coroutine_has_native_threads_and_coroutines)
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         pthread_key_create(&keys[i], NULL);
     struct task *gone = task_new(leave_a_mess, NULL);
-    struct task *parked = task_new(wait_for_cancel, NULL);
+    struct task *parked = parked_in_parent = task_new(wait_for_cancel, NULL);
     task_run(parked);
     task_finish(gone);
     struct task *t = task_new(fork_here, gone);
@@ -723,6 +771,29 @@ static void *wide(void *arg)
     swprintf(w, 32, L"%ls %.2f", L"wide", 1.25);
     (void)arg;
     return (void *)(long)(wcscmp(w, L"wide 1.25") == 0);
+}
+
+static void exit_23(void)
+{
+    _exit(23);
+}
+
+static void *exit_the_process(void *arg)
+{
+    (void)arg;
+    exit(1);
+}
+
+static void run_exit(void)
+{
+    atexit(exit_23);
+    task_finish(task_new(exit_the_process, NULL));
+}
+
+Test(libc, exit_on_a_coroutine_runs_the_handlers)
+{
+    int status = status_of_child(run_exit);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 23, "status %x", status);
 }
 
 Test(libc, wide_printf_works)
