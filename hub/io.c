@@ -198,7 +198,8 @@ static void on_closed_elsewhere(struct hub *h, struct hub_command *c)
     struct io_watch *watch = watch_find(h, c->fd, false);
     if (!watch)
         return;
-    if (watch->generation != c->generation) {
+    /* One that was armed since is for the number's next description. */
+    if ((int32_t)(watch->generation - c->generation) < 0) {
         if (watch->armed)
             ev_io_stop(h->loop, &watch->io);
         watch->armed = 0;
