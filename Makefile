@@ -181,7 +181,7 @@ $(BUILD)/man/%: man/% man/fill.awk $(BUILD)/eventlet-run
 
 # ---- Tests -----------------------------------------------------------------------------------
 
-.PHONY: check unit-tests unit coverage demo smoke bench conformance sanitize packages-check packages-demo
+.PHONY: check unit-tests unit coverage demo smoke bench conformance stress sanitize packages-check packages-demo
 
 # libgreen's code as an archive: a test takes what it needs. There the wrappers are called green_*
 # and interpose nothing.
@@ -218,6 +218,10 @@ coverage: all
 
 conformance: all
 	@BUILD=$(abspath $(BUILD)) tests/run conformance
+
+# STRESS_SECONDS=600 and STRESS_SEED are for the command line.
+stress: all
+	@BUILD=$(abspath $(BUILD)) tests/run stress
 
 demo: packages-demo
 	@$(MAKE) --no-print-directory all
