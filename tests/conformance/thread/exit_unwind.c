@@ -139,7 +139,7 @@ static void *exit_through_scopes(void *argument)
 {
     __attribute__((cleanup(note_scope))) const char *outer = "x";
     {
-        __attribute__((cleanup(note_scope))) const char *inner = "y";
+        __attribute__((cleanup(note_scope), unused)) const char *inner = "y";
         pthread_exit(argument);
     }
     return (void *)outer;

@@ -199,6 +199,7 @@ static void *burn_and_ask(void *argument)
         work += (unsigned long)i;
     }
     int64_t after = now_ns(clock);
+    EXPECT(work > 0);
     EXPECT(after > before);
     EXPECT(now_ns(CLOCK_THREAD_CPUTIME_ID) > own_before);
     EXPECT_EQ(clock_gettime(clock, &cpu), 0);
