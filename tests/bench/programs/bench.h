@@ -1,4 +1,6 @@
-/* What the benchmark programs share. They are ordinary pthread programs and print NAME=NUMBER lines. */
+/* What the benchmark programs share. They are ordinary pthread programs and print NAME=NUMBER lines.
+ * Where one core is always busy, they count its processor time and not the clock's: on a quiet machine
+ * it is the same, on a busy one the others' share is left out. */
 #ifndef BENCH_H
 #define BENCH_H
 
