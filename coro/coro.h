@@ -14,7 +14,7 @@ struct region;
 /* Owned by whoever may switch to the coroutine; `region` and `tp` are immutable after coro_new(). */
 struct coro {
     void *sp __attribute__((aligned(16))); /* saved stack pointer while suspended */
-    uintptr_t tp;          /* thread pointer: what pthread_self() returns on this coroutine */
+    uintptr_t tp;          /* thread pointer; on x86-64 that is pthread_self(), see libc_self() */
     struct region *region; /* stack and control block; NULL for an adopted OS thread */
 };
 

@@ -367,6 +367,11 @@ void libc_run_tls_dtors(void)
     libc.call_tls_dtors();
 }
 
+uintptr_t libc_self(uintptr_t tp)
+{
+    return (uintptr_t)libc_pthread_at(tp) - PTHREAD_HEADER;
+}
+
 pid_t libc_tid(uintptr_t tp)
 {
     return libc_pthread_at(tp)->tid;

@@ -67,6 +67,9 @@ void libc_robust_exit(uintptr_t tp, void (*died)(void *mutex, void *data), void 
 /* Register the robust list of the block at `tp` with the kernel for the calling OS thread. */
 void libc_robust_register(uintptr_t tp);
 
+/* What pthread_self() returns on the block at `tp`: its struct pthread, as a pthread_t. */
+uintptr_t libc_self(uintptr_t tp);
+
 /* The thread id that libc's locks use as owner. */
 pid_t libc_tid(uintptr_t tp);
 void libc_set_tid(uintptr_t tp, pid_t tid);

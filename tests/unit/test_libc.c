@@ -246,28 +246,6 @@ Test(libc, deferred_cancellation_acts_at_libc_s_own_cancellation_points)
     }
 }
 
-static void *blocked_in_read(void *arg)
-{
-    char c;
-    task_yield();
-    pthread_cleanup_push(clean, (void *)6);
-    (void)!read(*(int *)arg, &c, 1);
-    pthread_cleanup_pop(0);
-    return NULL;
-}
-
-Test(libc, a_call_that_would_block_in_libc_is_a_cancellation_point)
-{
-    int fd[2];
-    cr_assert_eq(pipe(fd), 0);
-    struct task *t = task_new(blocked_in_read, &fd[0]);
-    task_run(t);
-    libc_cancel(t->coro.tp);
-    cleaned = 0;
-    cr_assert_eq(task_finish(t), PTHREAD_CANCELED);
-    cr_assert_eq(cleaned, 6);
-}
-
 static void *exiting(void *arg)
 {
     libc_mark_exiting((uintptr_t)__builtin_thread_pointer());
@@ -617,6 +595,29 @@ static int native_threads_work(void)
             return 0;
     }
     return 1;
+}
+
+static void *blocked_in_read(void *arg)
+{
+    char c;
+    task_yield();
+    pthread_cleanup_push(clean, (void *)6);
+    (void)!read(*(int *)arg, &c, 1);
+    pthread_cleanup_pop(0);
+    return NULL;
+}
+
+Test(libc, a_call_that_would_block_in_libc_is_a_cancellation_point)
+{
+    int fd[2];
+    cr_assert_eq(pipe(fd), 0);
+    cr_assert(native_threads_work()); /* before, libc believes that nobody can cancel */
+    struct task *t = task_new(blocked_in_read, &fd[0]);
+    task_run(t);
+    libc_cancel(t->coro.tp);
+    cleaned = 0;
+    cr_assert_eq(task_finish(t), PTHREAD_CANCELED);
+    cr_assert_eq(cleaned, 6);
 }
 
 static struct task *parked_in_parent;

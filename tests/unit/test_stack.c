@@ -48,7 +48,7 @@ Test(stack, it_is_described_as_pthread_getattr_np_describes_a_native_one)
             size_t size, guard;
             pid_t tid = libc_tid(t->coro.tp);
             libc_set_tid(t->coro.tp, getpid()); /* it asks the kernel for the affinity */
-            cr_assert_eq(pthread_getattr_np((pthread_t)t->coro.tp, &attr), 0);
+            cr_assert_eq(pthread_getattr_np((pthread_t)libc_self(t->coro.tp), &attr), 0);
             libc_set_tid(t->coro.tp, tid);
             pthread_attr_getstack(&attr, &low, &size);
             pthread_attr_getguardsize(&attr, &guard);
