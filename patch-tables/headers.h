@@ -2,6 +2,7 @@
 #ifndef PATCH_TABLES_HEADERS_H
 #define PATCH_TABLES_HEADERS_H
 
+#include <aio.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -48,6 +49,7 @@
 #include <threads.h>
 #include <time.h>
 #include <unistd.h>
+#include <utmp.h>
 
 /* For a row's return type. */
 #define NORETURN __attribute__((noreturn))

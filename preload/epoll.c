@@ -1,6 +1,6 @@
-/* epoll_wait and its forms: the program's own set is asked without waiting; while it has nothing the
- * green thread waits for the set's descriptor to become readable. Nothing about the set, or what is
- * edge-triggered or one-shot in it, is touched.
+/* epoll_wait and its forms: the program's own set is asked without waiting; while it has nothing
+ * the green thread waits for the set's descriptor to become readable. Nothing about the set, or
+ * what is edge-triggered or one-shot in it, is touched.
  */
 #include <errno.h>
 #include <sys/epoll.h>
@@ -54,8 +54,7 @@ static int epoll_green(int epfd, struct epoll_event *events, int max, int64_t de
         .io = {.attempt = epoll_attempt,
                .fd = epfd,
                .events = IO_READ,
-               .flags = IOTRY_NO_RESTART | IOTRY_BLOCKS |
-                        (deadline ? 0 : IOTRY_DONTWAIT),
+               .flags = IOTRY_NO_RESTART | IOTRY_BLOCKS | (deadline ? 0 : IOTRY_DONTWAIT),
                .want = 1,
                .deadline = deadline},
         .events = events,
@@ -82,6 +81,8 @@ int green_epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout
                       const sigset_t *mask)
 {
     PASS_UNLESS_GREEN(epoll_pwait, epfd, events, max, timeout, mask);
+    if (pollwait_wild(mask))
+        return real.epoll_pwait(epfd, events, max, timeout, mask);
     return epoll_green(epfd, events, max, ms_deadline(timeout), mask);
 }
 
@@ -90,6 +91,8 @@ int green_epoll_pwait2(int epfd, struct epoll_event *events, int max,
 {
     PASS_UNLESS_GREEN(epoll_pwait2, epfd, events, max, timeout, mask);
     int64_t deadline;
+    if (pollwait_wild(timeout) || pollwait_wild(mask))
+        return real.epoll_pwait2(epfd, events, max, timeout, mask);
     if (!pollwait_deadline(timeout, &deadline))
         return (int)iotry_result(-EINVAL);
     return epoll_green(epfd, events, max, deadline, mask);

@@ -86,6 +86,16 @@ ssize_t green_pwritev(int fd, const struct iovec *iov, int count, off_t at)
     return at < 0 ? real.pwritev(fd, iov, count, at) : file_writev(fd, iov, count, at, 0);
 }
 
+ssize_t green_copy_file_range(int in, off_t *in_at, int out, off_t *out_at, size_t len,
+                              unsigned flags)
+{
+    PASS_UNLESS_GREEN(copy_file_range, in, in_at, out, out_at, len, flags);
+    if (config.file_io != GREEN_FILE_OFFLOAD)
+        return real.copy_file_range(in, in_at, out, out_at, len, flags);
+    return iotry_result(blocking_offload(SYS_copy_file_range, in, (long)in_at, out, (long)out_at,
+                                         (long)len, flags));
+}
+
 /* ---- To the disk ---- */
 
 int green_fsync(int fd)

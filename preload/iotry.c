@@ -12,7 +12,10 @@
 #include "cancel.h"
 
 enum {
-    LIES = 2,  /* so often may a descriptor say that it is ready and then not be */
+    /* So many wakes in vain, and the kernel itself waits: the descriptor cannot be watched, or says
+     * that it is ready and is not (which counts LIE times). Another may also have been faster. */
+    VAIN = 16,
+    LIE = 8,
     RUN = 64, /* calls that needed no wait before others get a turn */
 };
 
@@ -141,7 +144,8 @@ static bool error_left(const struct iotry *t, int fd)
     return ready & POLLERR && !sys_3(SYS_ioctl, fd, FIONREAD, &queued) && !queued;
 }
 
-/* Who sleeps in a send finds the socket's error when he wakes, where a new call finds a broken pipe. */
+/* Who sleeps in a send finds the socket's error when he wakes, where a new call finds a broken
+ * pipe. */
 static long error_found(const struct iotry *t, int fd)
 {
     int error = 0;
@@ -178,8 +182,7 @@ static inline void run_noted(void)
 /* May the call wait at all? Asked once, when it would have to. */
 static bool may_wait(struct iotry *t, struct fd_entry *e, int fd)
 {
-    if (t->flags & IOTRY_DONTWAIT ||
-        (!(t->flags & IOTRY_BLOCKS) && iotry_nonblocking(e, fd)))
+    if (t->flags & IOTRY_DONTWAIT || (!(t->flags & IOTRY_BLOCKS) && iotry_nonblocking(e, fd)))
         return false;
     if (t->flags & IOTRY_SOCKET && socket_deadline(t, e, fd))
         t->flags |= IOTRY_NO_RESTART;
@@ -215,8 +218,9 @@ static long wait_ended(struct iotry *t, enum wait_result w, int *fd)
 static long wait_and_try(struct iotry *t, struct fd_entry *e, int *fd)
 {
     int by = WAIT_BY_SIGNAL | (t->flags & IOTRY_NO_CANCEL ? 0 : WAIT_BY_CANCEL);
-    int lies = 0;
+    int vain = 0;
     for (;;) {
+        t->waited = true;
         long r = wait_ended(t, io_wait(fd, t->events, t->deadline, by), fd);
         if (r)
             return t->done ? (long)t->done : r > 0 ? 0 : r;
@@ -225,11 +229,11 @@ static long wait_and_try(struct iotry *t, struct fd_entry *e, int *fd)
         if (!t->done && (r = error_found(t, *fd)))
             return r;
         do {
-            r = t->attempt(t, *fd, lies < LIES);
+            r = t->attempt(t, *fd, vain < VAIN);
             if (r <= 0)
                 break;
             t->done += (size_t)r;
-            lies = 0;
+            vain = 0;
         } while (t->done < t->want && (size_t)r == t->asked);
         if (r != -EAGAIN && (r <= 0 || t->done >= t->want)) {
             if (*fd == t->fd)
@@ -237,9 +241,9 @@ static long wait_and_try(struct iotry *t, struct fd_entry *e, int *fd)
             return t->done ? (long)t->done : r;
         }
         if (r == -EAGAIN) {
-            if (lies >= LIES)
+            if (vain >= VAIN)
                 return r; /* the call itself, blocking, says so */
-            lies = iotry_poll(*fd, poll_events(t)) ? lies + 1 : 0;
+            vain += iotry_poll(*fd, poll_events(t)) ? LIE : 1;
         }
     }
 }

@@ -32,13 +32,13 @@ struct iotry;
 typedef long iotry_attempt(struct iotry *t, int fd, bool now);
 
 enum {
-    IOTRY_DONTWAIT = 1,  /* the caller asked not to wait, this once */
-    IOTRY_SOCKET = 2,    /* SO_RCVTIMEO and SO_SNDTIMEO count */
+    IOTRY_DONTWAIT = 1,   /* the caller asked not to wait, this once */
+    IOTRY_SOCKET = 2,     /* SO_RCVTIMEO and SO_SNDTIMEO count */
     IOTRY_NO_RESTART = 4, /* EINTR after any handler, SA_RESTART or not (signal(7)) */
-    IOTRY_DRAINS = 8,    /* a short result means that nothing is left to read */
+    IOTRY_DRAINS = 8,     /* a short result means that nothing is left to read */
     IOTRY_NO_CANCEL = 16, /* not a cancellation point */
-    IOTRY_BLOCKS = 32,   /* O_NONBLOCK is known not to be set, or does not matter */
-    IOTRY_SENDS = 64,    /* a socket's pending error ends the wait, and is the result */
+    IOTRY_BLOCKS = 32,    /* O_NONBLOCK is known not to be set, or does not matter */
+    IOTRY_SENDS = 64,     /* a socket's pending error ends the wait, and is the result */
 };
 
 /* The call is as large as arrays in the program's memory say. They are read once the kernel has
@@ -48,13 +48,14 @@ enum {
 /* Owned by the calling green thread. */
 struct iotry {
     iotry_attempt *attempt;
-    int fd;          /* the program's number */
-    uint8_t events;  /* what to wait for: IO_READ or IO_WRITE */
-    uint8_t flags;   /* IOTRY_... */
-    int timeout;     /* result when the time is over: -EAGAIN, ... or 0 */
-    size_t want;     /* the call is complete when so much is done; or IOTRY_UNKNOWN */
+    int fd;         /* the program's number */
+    uint8_t events; /* what to wait for: IO_READ or IO_WRITE */
+    uint8_t flags;  /* IOTRY_... */
+    bool waited;    /* this call has parked */
+    int timeout;    /* result when the time is over: -EAGAIN, ... or 0 */
+    size_t want;    /* the call is complete when so much is done; or IOTRY_UNKNOWN */
     size_t done;
-    size_t asked;    /* by the last attempt */
+    size_t asked;     /* by the last attempt */
     int64_t deadline; /* DEADLINE_NEVER unless the call has its own */
 };
 
@@ -77,6 +78,9 @@ int iotry_poll(int fd, short events);
 /* Make the call; `e` is the descriptor's entry, not NULL. Returns what was done, or negative errno
  * when nothing was. A cancellation point unless the flags say otherwise. May switch. */
 long iotry(struct iotry *t, struct fd_entry *e);
+
+/* The most that the kernel reads or writes in one call, whatever is asked for. */
+enum { IOTRY_MOST = 0x7ffff000 };
 
 /* The end of every wrapper: the kernel's result as libc's. */
 static inline ssize_t iotry_result(long r)

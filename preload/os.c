@@ -5,10 +5,12 @@
  * neither (FIFOs, terminals, inotify, pipes before Linux 6.4) is asked by poll(2) first. Plain
  * files are always ready: see file.c.
  */
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <termios.h>
 
 #include "blocking.h"
 #include "cancel.h"
@@ -19,6 +21,11 @@
 
 enum { TTY_AT_ONCE = 1024 }; /* bytes that a terminal that is ready takes without blocking */
 
+static bool is_kind(const struct fd_entry *e, enum fd_kind kind)
+{
+    return iotry_kind(e) == kind;
+}
+
 /* ---- Reading ---- */
 
 struct os_read {
@@ -27,16 +34,72 @@ struct os_read {
     const struct iovec *iov;
     int count;
     int flags; /* RWF_... */
+    bool one;  /* a single buffer, in an iov of ours; else the array is the program's */
 };
+
+static long read_plain(const struct os_read *r, int fd)
+{
+    return r->flags ? sys_6(SYS_preadv2, fd, r->iov, r->count, -1, -1, r->flags)
+                    : sys_3(SYS_readv, fd, r->iov, r->count);
+}
+
+static long read_blocking(const struct os_read *r, int fd)
+{
+    return blocking_syscall(true, SYS_preadv2, fd, (long)r->iov, r->count, -1, -1, r->flags);
+}
+
+/* Does a terminal's own clock, or a line shorter than VMIN, end the read? Only the kernel knows
+ * when (termios(3), "Canonical and noncanonical mode"). */
+static bool tty_times(const struct os_read *r, int fd)
+{
+    struct termios mode;
+    if (tcgetattr(fd, &mode) || mode.c_lflag & ICANON)
+        return false;
+    return mode.c_cc[VTIME] || !mode.c_cc[VMIN] || (r->one && r->iov->iov_len < mode.c_cc[VMIN]);
+}
+
+/* A FIFO without a writer is not ready, but at its end. Another description of it, with O_NONBLOCK,
+ * tells. */
+static long fifo_read(const struct os_read *r, int fd)
+{
+    char path[32] = "/proc/self/fd/";
+    char *at = path + strlen(path);
+    for (int part = 1000000000; part; part /= 10)
+        if (fd >= part || part == 1)
+            *at++ = (char)('0' + fd / part % 10);
+    long twin = sys_4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+    if (twin < 0)
+        return -EAGAIN;
+    long n = read_plain(r, (int)twin);
+    sys_1(SYS_close, twin);
+    return n;
+}
+
+/* For descriptors that have to be ready before they are read. */
+static long read_when_ready(const struct os_read *r, int fd)
+{
+    bool tty = is_kind(r->entry, FD_TTY);
+    if (tty && !iotry_nonblocking(r->entry, fd) && tty_times(r, fd))
+        return read_blocking(r, fd);
+    int ready = iotry_poll(fd, POLLIN);
+    if (ready || iotry_nonblocking(r->entry, fd)) {
+        long n = read_plain(r, fd);
+        /* Who sleeps in a read when the terminal hangs up gets an error, later calls an end of
+         * file. */
+        return tty && n == 0 && r->io.waited && ready & POLLHUP ? -EIO : n;
+    }
+    return is_kind(r->entry, FD_PIPE) ? fifo_read(r, fd) : -EAGAIN;
+}
 
 static long read_once(struct os_read *r, int fd, bool now)
 {
     const struct iotry *t = &r->io;
     if (!now)
-        return blocking_syscall(true, SYS_preadv2, fd, (long)r->iov, r->count, -1, -1, r->flags);
+        return read_blocking(r, fd);
     unsigned known = iotry_flags(r->entry);
-    if (known & FD_STREAM && t->flags & IOTRY_SOCKET && r->count == 1 && !r->flags) {
-        long n = sys_6(SYS_recvfrom, fd, r->iov->iov_base, r->iov->iov_len, MSG_DONTWAIT, NULL, NULL);
+    if (known & FD_STREAM && t->flags & IOTRY_SOCKET && r->one) {
+        long n =
+            sys_6(SYS_recvfrom, fd, r->iov->iov_base, r->iov->iov_len, MSG_DONTWAIT, NULL, NULL);
         if (__builtin_expect(n != -ENOTSOCK, 1))
             return n;
         iotry_forget(r->entry);
@@ -47,10 +110,7 @@ static long read_once(struct os_read *r, int fd, bool now)
             return n;
         atomic_fetch_or_explicit(&r->entry->flags, FD_READ_READY, memory_order_relaxed);
     }
-    if (!iotry_poll(fd, POLLIN))
-        return -EAGAIN;
-    return r->flags ? sys_6(SYS_preadv2, fd, r->iov, r->count, -1, -1, r->flags)
-                    : sys_3(SYS_readv, fd, r->iov, r->count);
+    return read_when_ready(r, fd);
 }
 
 static long read_attempt(struct iotry *t, int fd, bool now)
@@ -62,10 +122,10 @@ static long read_attempt(struct iotry *t, int fd, bool now)
     return n;
 }
 
-static ssize_t os_read(int fd, const struct iovec *iov, int count, int flags)
+static ssize_t os_read(int fd, const struct iovec *iov, int count, int flags, bool one)
 {
     struct fd_entry *e = iotry_known(fd);
-    if (!e || iotry_kind(e) == FD_FILE)
+    if (!e || is_kind(e, FD_FILE))
         return file_readv(fd, iov, count, -1, flags);
     if (iotry_low_water(e, fd))
         return iotry_result(blocking_syscall(true, SYS_readv, fd, (long)iov, count, 0, 0, 0));
@@ -73,7 +133,7 @@ static ssize_t os_read(int fd, const struct iovec *iov, int count, int flags)
         .io = {.attempt = read_attempt,
                .fd = fd,
                .events = IO_READ,
-               .flags = (uint8_t)(IOTRY_DRAINS | (iotry_kind(e) == FD_SOCKET ? IOTRY_SOCKET : 0) |
+               .flags = (uint8_t)(IOTRY_DRAINS | (is_kind(e, FD_SOCKET) ? IOTRY_SOCKET : 0) |
                                   (flags & RWF_NOWAIT ? IOTRY_DONTWAIT : 0)),
                .timeout = -EAGAIN,
                .want = 1,
@@ -82,6 +142,7 @@ static ssize_t os_read(int fd, const struct iovec *iov, int count, int flags)
         .iov = iov,
         .count = count,
         .flags = flags,
+        .one = one,
     };
     return iotry_result(iotry(&r.io, e));
 }
@@ -89,27 +150,27 @@ static ssize_t os_read(int fd, const struct iovec *iov, int count, int flags)
 ssize_t green_read(int fd, void *buf, size_t len)
 {
     PASS_UNLESS_GREEN(read, fd, buf, len);
-    struct iovec iov = {buf, len};
-    return len ? os_read(fd, &iov, 1, 0) : real.read(fd, buf, len);
+    struct iovec iov = {buf, len < IOTRY_MOST ? len : IOTRY_MOST};
+    return len && len <= SSIZE_MAX ? os_read(fd, &iov, 1, 0, true) : real.read(fd, buf, len);
 }
 
 ssize_t green_readv(int fd, const struct iovec *iov, int count)
 {
     PASS_UNLESS_GREEN(readv, fd, iov, count);
-    return os_read(fd, iov, count, 0);
+    return os_read(fd, iov, count, 0, false);
 }
 
 ssize_t green_preadv2(int fd, const struct iovec *iov, int count, off_t at, int flags)
 {
     PASS_UNLESS_GREEN(preadv2, fd, iov, count, at, flags);
-    return at == -1 ? os_read(fd, iov, count, flags) : file_readv(fd, iov, count, at, flags);
+    return at == -1 ? os_read(fd, iov, count, flags, false) : file_readv(fd, iov, count, at, flags);
 }
 
 int green_eventfd_read(int fd, eventfd_t *value)
 {
     PASS_UNLESS_GREEN(eventfd_read, fd, value);
     struct iovec iov = {value, sizeof *value};
-    return os_read(fd, &iov, 1, 0) == sizeof *value ? 0 : -1;
+    return os_read(fd, &iov, 1, 0, true) == sizeof *value ? 0 : -1;
 }
 
 /* ---- Writing ---- */
@@ -120,6 +181,7 @@ struct os_write {
     const struct iovec *iov;
     int count;
     int flags; /* RWF_... */
+    bool one;  /* a single buffer, in an iov of ours; else the array is the program's */
 };
 
 /* How much a descriptor takes that is written only when it is ready. */
@@ -141,10 +203,10 @@ static long write_when_ready(struct os_write *w, int fd, const struct iovec *iov
 {
     size_t room = write_room(w->entry);
     struct iovec piece;
-    if (!iotry_poll(fd, POLLOUT))
+    if (!iotry_poll(fd, POLLOUT) && !iotry_nonblocking(w->entry, fd))
         return -EAGAIN;
     bool fits = room == SIZE_MAX || (size_t)iovec_length(iov, count) <= room;
-    if (!fits && iotry_kind(w->entry) == FD_TTY)
+    if (!fits && is_kind(w->entry, FD_TTY))
         return blocking_syscall(true, SYS_writev, fd, (long)iov, count, 0, 0, 0);
     if (!fits) {
         piece = *iov;
@@ -163,7 +225,7 @@ static long write_once(struct os_write *w, int fd, const struct iovec *iov, int 
     if (!now)
         return blocking_syscall(true, SYS_pwritev2, fd, (long)iov, count, -1, -1, w->flags);
     unsigned known = iotry_flags(w->entry);
-    if (known & FD_STREAM && t->flags & IOTRY_SOCKET && count == 1 && !w->flags) {
+    if (known & FD_STREAM && t->flags & IOTRY_SOCKET && w->one) {
         long n = sys_6(SYS_sendto, fd, iov->iov_base, iov->iov_len,
                        MSG_DONTWAIT | (t->done ? MSG_NOSIGNAL : 0), NULL, 0);
         if (__builtin_expect(n != -ENOTSOCK, 1))
@@ -197,17 +259,17 @@ static long write_attempt(struct iotry *t, int fd, bool now)
     return n;
 }
 
-static ssize_t os_write(int fd, const struct iovec *iov, int count, int flags)
+static ssize_t os_write(int fd, const struct iovec *iov, int count, int flags, bool one)
 {
     struct fd_entry *e = iotry_known(fd);
-    if (!e || iotry_kind(e) == FD_FILE)
+    if (!e || is_kind(e, FD_FILE))
         return file_writev(fd, iov, count, -1, flags);
-    bool all = iotry_flags(e) & FD_STREAM || iotry_kind(e) == FD_TTY;
+    bool all = iotry_flags(e) & FD_STREAM || is_kind(e, FD_TTY);
     struct os_write w = {
         .io = {.attempt = write_attempt,
                .fd = fd,
                .events = IO_WRITE,
-               .flags = (uint8_t)((iotry_kind(e) == FD_SOCKET ? IOTRY_SOCKET | IOTRY_SENDS : 0) |
+               .flags = (uint8_t)((is_kind(e, FD_SOCKET) ? IOTRY_SOCKET | IOTRY_SENDS : 0) |
                                   (flags & RWF_NOWAIT ? IOTRY_DONTWAIT : 0)),
                .timeout = -EAGAIN,
                .want = all ? IOTRY_UNKNOWN : 0,
@@ -216,6 +278,7 @@ static ssize_t os_write(int fd, const struct iovec *iov, int count, int flags)
         .iov = iov,
         .count = count,
         .flags = flags,
+        .one = one,
     };
     return iotry_result(iotry(&w.io, e));
 }
@@ -223,25 +286,26 @@ static ssize_t os_write(int fd, const struct iovec *iov, int count, int flags)
 ssize_t green_write(int fd, const void *buf, size_t len)
 {
     PASS_UNLESS_GREEN(write, fd, buf, len);
-    struct iovec iov = {(void *)(uintptr_t)buf, len};
-    return len ? os_write(fd, &iov, 1, 0) : real.write(fd, buf, len);
+    struct iovec iov = {(void *)(uintptr_t)buf, len < IOTRY_MOST ? len : IOTRY_MOST};
+    return len && len <= SSIZE_MAX ? os_write(fd, &iov, 1, 0, true) : real.write(fd, buf, len);
 }
 
 ssize_t green_writev(int fd, const struct iovec *iov, int count)
 {
     PASS_UNLESS_GREEN(writev, fd, iov, count);
-    return os_write(fd, iov, count, 0);
+    return os_write(fd, iov, count, 0, false);
 }
 
 ssize_t green_pwritev2(int fd, const struct iovec *iov, int count, off_t at, int flags)
 {
     PASS_UNLESS_GREEN(pwritev2, fd, iov, count, at, flags);
-    return at == -1 ? os_write(fd, iov, count, flags) : file_writev(fd, iov, count, at, flags);
+    return at == -1 ? os_write(fd, iov, count, flags, false)
+                    : file_writev(fd, iov, count, at, flags);
 }
 
 int green_eventfd_write(int fd, eventfd_t value)
 {
     PASS_UNLESS_GREEN(eventfd_write, fd, value);
     struct iovec iov = {&value, sizeof value};
-    return os_write(fd, &iov, 1, 0) == sizeof value ? 0 : -1;
+    return os_write(fd, &iov, 1, 0, true) == sizeof value ? 0 : -1;
 }

@@ -48,5 +48,7 @@ int green_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout
                 const sigset_t *mask)
 {
     PASS_UNLESS_GREEN(ppoll, fds, count, timeout, mask);
+    if (pollwait_wild(timeout) || pollwait_wild(mask))
+        return real.ppoll(fds, count, timeout, mask);
     return poll_green(fds, count, timeout, mask);
 }

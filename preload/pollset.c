@@ -15,8 +15,8 @@ enum {
     BUCKETS = 256,
     KEPT = 1024, /* sets that nobody uses at the moment */
     /* The bits of poll(2) and epoll_ctl(2) are the same. Errors and hang-ups are always told. */
-    MASK = POLLIN | POLLPRI | POLLOUT | POLLRDNORM | POLLRDBAND | POLLWRNORM | POLLWRBAND | POLLMSG |
-           POLLRDHUP,
+    MASK = POLLIN | POLLPRI | POLLOUT | POLLRDNORM | POLLRDBAND | POLLWRNORM | POLLWRBAND |
+           POLLMSG | POLLRDHUP,
 };
 
 struct slot {
@@ -31,11 +31,11 @@ struct slot {
 /* Owned by who took it; in the list guarded by pollset_lock. */
 struct pollset {
     struct pollset *next;
-    const void *owner;   /* the green thread that had it last */
+    const void *owner; /* the green thread that had it last */
     int epfd;
     uint32_t generation; /* of epfd's number: a fork closes it */
     uint32_t round;
-    size_t used, room;   /* slots; room is a power of two, more than twice used */
+    size_t used, room; /* slots; room is a power of two, more than twice used */
     struct slot *slots;
 };
 

@@ -1,5 +1,6 @@
-/* Epoll sets of our own, for waits that the hub's watchers do not know: masks other than IN and OUT,
- * or many descriptors. A set is kept between calls, and only what differs is told to the kernel.
+/* Epoll sets of our own, for waits that the hub's watchers do not know: masks other than IN and
+ * OUT, or many descriptors. A set is kept between calls, and only what differs is told to the
+ * kernel.
  */
 #ifndef PRELOAD_POLLSET_H
 #define PRELOAD_POLLSET_H
@@ -10,9 +11,9 @@
 
 struct pollset;
 
-/* A set that watches exactly these descriptors with exactly these masks, preferably the one that the
- * calling green thread had last; its own until it is given back. NULL when the kernel refuses (too
- * many descriptors or watches, epoll sets nested too deep). */
+/* A set that watches exactly these descriptors with exactly these masks, preferably the one that
+ * the calling green thread had last; its own until it is given back. NULL when the kernel refuses
+ * (too many descriptors or watches, epoll sets nested too deep). */
 struct pollset *pollset_take(const struct pollfd *fds, nfds_t count);
 void pollset_give_back(struct pollset *s);
 

@@ -38,7 +38,11 @@ const struct timespec *pollwait_left(int64_t deadline, struct timespec *left)
  * and else only for what never comes without them. */
 static int hub_events(short events)
 {
-    enum { IN = POLLIN | POLLRDNORM, OUT = POLLOUT | POLLWRNORM, ALWAYS = POLLERR | POLLHUP | POLLNVAL };
+    enum {
+        IN = POLLIN | POLLRDNORM,
+        OUT = POLLOUT | POLLWRNORM,
+        ALWAYS = POLLERR | POLLHUP | POLLNVAL
+    };
     int known = ALWAYS | IN | OUT | (events & IN ? POLLRDHUP : 0) | (events & OUT ? POLLWRBAND : 0);
     if (events & ~known)
         return 0;
@@ -135,7 +139,7 @@ static long wait_parked(struct pollwait *w, void (*clean)(struct pollwait *w))
 
 long pollwait(struct pollwait *w, void (*clean)(struct pollwait *w))
 {
-    long r = look_now(w);
+    long r = w->looked ? 0 : look_now(w);
     if (r)
         return r;
     struct pollmask mask;

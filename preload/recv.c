@@ -70,6 +70,8 @@ static ssize_t recv_from(int fd, void *buf, size_t len, int flags, struct sockad
     if (recv_blocks(e, fd, flags))
         return iotry_result(blocking_syscall(true, SYS_recvfrom, fd, (long)buf, (long)len, flags,
                                              (long)addr, (long)addr_len));
+    if (len > IOTRY_MOST)
+        len = IOTRY_MOST;
     struct recv_call c = {
         .io = recv_io(recv_attempt, fd, e, len, flags),
         .buf = buf,
@@ -108,7 +110,7 @@ static long recvmsg_more(struct recvmsg_call *c, int fd)
     struct iovec part;
     int count = (int)c->msg->msg_iovlen;
     struct msghdr rest = {.msg_iov = (struct iovec *)(uintptr_t)iovec_rest(c->msg->msg_iov, &count,
-                                                                          c->io.done, &part)};
+                                                                           c->io.done, &part)};
     rest.msg_iovlen = (size_t)count;
     c->io.asked = (size_t)iovec_length(rest.msg_iov, count);
     long r = sys_3(SYS_recvmsg, fd, &rest, c->flags | MSG_DONTWAIT);
@@ -130,8 +132,8 @@ static long recvmsg_attempt(struct iotry *t, int fd, bool now)
     return r;
 }
 
-/* How much a MSG_WAITALL waits for. Descriptors that come with the data end it where they lie, which
- * only the kernel knows: then -1. */
+/* How much a MSG_WAITALL waits for. Descriptors that come with the data end it where they lie,
+ * which only the kernel knows: then -1. */
 static ssize_t recvmsg_all(const struct msghdr *msg)
 {
     return msg->msg_control || msg->msg_iovlen > IOV_MAX
@@ -191,8 +193,8 @@ int green_recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags,
     if (!e || !count || (timeout && !timespec_valid(timeout)))
         return real.recvmmsg(fd, msgs, count, flags, timeout);
     if (recv_blocks(e, fd, flags))
-        return (int)iotry_result(blocking_syscall(true, SYS_recvmmsg, fd, (long)msgs, count, flags,
-                                                  (long)timeout, 0));
+        return (int)iotry_result(
+            blocking_syscall(true, SYS_recvmmsg, fd, (long)msgs, count, flags, (long)timeout, 0));
     int64_t until = timeout ? deadline_after(timespec_ns(timeout)) : DEADLINE_NEVER;
     struct recvmmsg_call c = {
         .io = recv_io(recvmmsg_attempt, fd, e, 1, flags & ~MSG_WAITALL),

@@ -1,10 +1,11 @@
 /* select and pselect: see pollwait.c for the wait.
  *
- * A set may be larger than fd_set, and `count` larger than the set: the kernel looks no further than
- * the process's table of descriptors. That table is larger than the program made it, for libgreen's
- * own descriptors lie high: so count is cut here to what the program has opened.
+ * A set may be larger than fd_set, and `count` larger than the set: the kernel looks no further
+ * than the process's table of descriptors. That table is larger than the program made it, for
+ * libgreen's own descriptors lie high: so count is cut here to what the program has opened.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/select.h>
 
@@ -21,10 +22,10 @@ enum { SETS = 3, WORD_BITS = 64, SMALL_WORDS = FD_SETSIZE / WORD_BITS, SMALL_FDS
 struct select_call {
     struct pollwait wait;
     int count;
-    size_t words;             /* of each set */
-    uint64_t *sets[SETS];     /* the program's; NULL: none */
-    uint64_t *scratch;        /* SETS * words */
-    struct pollfd *fds;       /* made when it has to wait */
+    size_t words;         /* of each set */
+    uint64_t *sets[SETS]; /* the program's; NULL: none */
+    uint64_t *scratch;    /* SETS * words */
+    struct pollfd *fds;   /* made when it has to wait */
     uint64_t small_scratch[SETS * SMALL_WORDS];
     struct pollfd small_fds[SMALL_FDS];
 };
@@ -34,25 +35,69 @@ static uint64_t *scratch_of(struct select_call *c, int set)
     return c->sets[set] ? c->scratch + (size_t)set * c->words : NULL;
 }
 
-/* The program's sets are written on success only. */
-static long select_look(struct pollwait *w, const struct timespec *timeout, bool now)
+static bool is_set(const uint64_t *set, int fd)
 {
-    struct select_call *c = (struct select_call *)w;
-    struct timespec left;
-    if (timeout)
-        left = *timeout;
+    return set && set[fd / WORD_BITS] >> fd % WORD_BITS & 1;
+}
+
+/* Takes the descriptors that were closed while the call waits out of the scratch sets, or puts them
+ * in: the kernel ignores that they are closed, and tells them with the next one that is ready.
+ * Returns how many bits that were. */
+static long select_closed(struct select_call *c, bool put)
+{
+    long bits = 0;
+    for (int fd = 0; fd < c->count; fd++) {
+        if (!(is_set(c->sets[0], fd) || is_set(c->sets[1], fd) || is_set(c->sets[2], fd)) ||
+            sys_3(SYS_fcntl, fd, F_GETFD, 0) >= 0)
+            continue;
+        for (int i = 0; i < SETS; i++) {
+            uint64_t bit = UINT64_C(1) << fd % WORD_BITS;
+            if (!is_set(c->sets[i], fd))
+                continue;
+            uint64_t *word = &scratch_of(c, i)[fd / WORD_BITS];
+            *word = put ? *word | bit : *word & ~bit;
+            bits++;
+        }
+    }
+    return bits;
+}
+
+static void scratch_fill(struct select_call *c)
+{
     for (int i = 0; i < SETS; i++)
         if (c->sets[i])
             memcpy(scratch_of(c, i), c->sets[i], c->words * sizeof(uint64_t));
+}
+
+static long select_real(struct select_call *c, const struct timespec *timeout, bool now)
+{
+    struct timespec left; /* the kernel writes what is left */
+    if (timeout)
+        left = *timeout;
     long args[6] = {c->count,
                     (long)scratch_of(c, 0),
                     (long)scratch_of(c, 1),
                     (long)scratch_of(c, 2),
                     timeout ? (long)&left : 0,
                     0};
-    long r = now ? sys_6(SYS_pselect6, args[0], args[1], args[2], args[3], args[4], args[5])
-                 : blocking_syscall(true, SYS_pselect6, args[0], args[1], args[2], args[3], args[4],
-                                    args[5]);
+    return now ? sys_6(SYS_pselect6, args[0], args[1], args[2], args[3], args[4], args[5])
+               : blocking_syscall(true, SYS_pselect6, args[0], args[1], args[2], args[3], args[4],
+                                  args[5]);
+}
+
+/* The program's sets are written on success only. */
+static long select_look(struct pollwait *w, const struct timespec *timeout, bool now)
+{
+    struct select_call *c = (struct select_call *)w;
+    scratch_fill(c);
+    long r = select_real(c, timeout, now);
+    if (r == -EBADF && c->fds) { /* it has waited */
+        scratch_fill(c);
+        select_closed(c, false);
+        r = select_real(c, timeout, now);
+        if (r >= 0)
+            r += select_closed(c, true);
+    }
     if (r > 0)
         for (int i = 0; i < SETS; i++)
             if (c->sets[i])
@@ -65,7 +110,7 @@ static short events_of(const struct select_call *c, int fd)
     static const short events[SETS] = {POLLIN, POLLOUT, POLLPRI};
     short all = 0;
     for (int i = 0; i < SETS; i++)
-        if (c->sets[i] && c->sets[i][fd / WORD_BITS] >> fd % WORD_BITS & 1)
+        if (is_set(c->sets[i], fd))
             all |= events[i];
     return all;
 }
@@ -112,15 +157,16 @@ static long select_green(int count, fd_set *in, fd_set *out, fd_set *except, int
                          const sigset_t *mask)
 {
     struct select_call c;
-    c.wait = (struct pollwait){.look = select_look, .mask = mask, .deadline = deadline};
+    c.wait =
+        (struct pollwait){.look = select_look, .mask = mask, .deadline = deadline, .looked = true};
     c.count = count;
     c.words = count > 0 ? ((size_t)count + WORD_BITS - 1) / WORD_BITS : 0;
     c.sets[0] = (uint64_t *)in;
     c.sets[1] = (uint64_t *)out;
     c.sets[2] = (uint64_t *)except;
     c.fds = NULL;
-    c.scratch = c.words <= SMALL_WORDS ? c.small_scratch
-                                       : green_alloc(SETS * c.words * sizeof(uint64_t));
+    c.scratch =
+        c.words <= SMALL_WORDS ? c.small_scratch : green_alloc(SETS * c.words * sizeof(uint64_t));
     long r = -ENOMEM;
     if (c.scratch) {
         r = select_look(&c.wait, &(struct timespec){0, 0}, true);
@@ -148,12 +194,20 @@ static bool timeval_deadline(const struct timeval *timeout, int64_t *deadline)
     return pollwait_deadline(&ts, deadline);
 }
 
+static bool any_wild(const void *a, const void *b, const void *c, const void *d, const void *e)
+{
+    return pollwait_wild(a) || pollwait_wild(b) || pollwait_wild(c) || pollwait_wild(d) ||
+           pollwait_wild(e);
+}
+
 /* As Linux does, select writes what is left of the time (select(2)). */
 int green_select(int count, fd_set *in, fd_set *out, fd_set *except, struct timeval *timeout)
 {
     if (hub_started())
         count = count_cut(count);
     PASS_UNLESS_GREEN(select, count, in, out, except, timeout);
+    if (any_wild(in, out, except, timeout, NULL))
+        return real.select(count, in, out, except, timeout);
     int64_t deadline;
     cancel_act();
     if (!timeval_deadline(timeout, &deadline))
@@ -173,6 +227,8 @@ int green_pselect(int count, fd_set *in, fd_set *out, fd_set *except,
     if (hub_started())
         count = count_cut(count);
     PASS_UNLESS_GREEN(pselect, count, in, out, except, timeout, mask);
+    if (any_wild(in, out, except, timeout, mask))
+        return real.pselect(count, in, out, except, timeout, mask);
     int64_t deadline;
     cancel_act();
     if (!pollwait_deadline(timeout, &deadline))

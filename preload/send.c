@@ -17,7 +17,8 @@ static struct iotry send_io(iotry_attempt *attempt, int fd, const struct fd_entr
         .attempt = attempt,
         .fd = fd,
         .events = IO_WRITE,
-        .flags = (uint8_t)(IOTRY_SOCKET | IOTRY_SENDS | (flags & MSG_DONTWAIT ? IOTRY_DONTWAIT : 0)),
+        .flags =
+            (uint8_t)(IOTRY_SOCKET | IOTRY_SENDS | (flags & MSG_DONTWAIT ? IOTRY_DONTWAIT : 0)),
         .timeout = -EAGAIN,
         .want = iotry_flags(e) & FD_STREAM ? len : 0,
         .asked = len,
@@ -69,6 +70,8 @@ static ssize_t send_to(int fd, const void *buf, size_t len, int flags, const str
     if (send_blocks(e, fd, flags))
         return iotry_result(blocking_syscall(true, SYS_sendto, fd, (long)buf, (long)len, flags,
                                              (long)addr, addr_len));
+    if (len > IOTRY_MOST)
+        len = IOTRY_MOST;
     struct send_call c = {
         .io = send_io(send_attempt, fd, e, len, flags),
         .buf = buf,

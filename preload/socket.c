@@ -76,7 +76,8 @@ int green_setsockopt(int fd, int level, int option, const void *value, socklen_t
     return r;
 }
 
-/* The kernel wakes whoever sleeps on the socket, a writer of AF_UNIX too, for whom it is not ready. */
+/* The kernel wakes whoever sleeps on the socket, a writer of AF_UNIX too, for whom it is not ready.
+ */
 int green_shutdown(int fd, int how)
 {
     (void)patch_passes(PATCH_shutdown);
