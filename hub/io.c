@@ -15,7 +15,7 @@
 #include "gen/real.h"
 #include "internal.h"
 
-enum { WATCH_CHUNK = 1024, WATCH_CHUNKS = 4096 };
+enum { WATCH_CHUNK = 1024, WATCH_CHUNKS = 4096, BATCH_MAX = 64 };
 
 /* One wait; lies on the waiting green thread's stack. */
 struct io_group {
@@ -38,6 +38,10 @@ struct io_watch {
     ev_io io;
     uint32_t generation; /* of the descriptor number when it was armed */
     uint8_t armed;       /* IO_ events that the watcher is started for */
+    uint8_t batch;       /* exclusive waiters to wake at once, see on_ready() */
+    uint32_t shared;     /* waiters that are not exclusive */
+    uint32_t readers, writers; /* waiters for IO_READ, IO_WRITE */
+    uint64_t polled;     /* the hub's poll that reported it last */
     struct io_waiter *head, *tail;
 };
 
@@ -75,11 +79,19 @@ static int io_events(int revents)
     return (revents & EV_READ ? IO_READ : 0) | (revents & EV_WRITE ? IO_WRITE : 0);
 }
 
+static void waiter_count(struct io_watch *watch, const struct io_waiter *w, uint32_t change)
+{
+    watch->shared += w->exclusive ? 0 : change;
+    watch->readers += w->events & IO_READ ? change : 0;
+    watch->writers += w->events & IO_WRITE ? change : 0;
+}
+
 static void waiter_unlink(struct io_waiter *w)
 {
     struct io_watch *watch = w->watch;
     if (!watch)
         return;
+    waiter_count(watch, w, (uint32_t)-1);
     *(w->prev ? &w->prev->next : &watch->head) = w->next;
     *(w->next ? &w->next->prev : &watch->tail) = w->prev;
     w->watch = NULL;
@@ -92,6 +104,7 @@ static void waiter_link(struct io_watch *watch, struct io_waiter *w)
     *(watch->tail ? &watch->tail->next : &watch->head) = w;
     watch->tail = w;
     w->watch = watch;
+    waiter_count(watch, w, 1);
 }
 
 static void group_fire(struct io_group *group)
@@ -115,16 +128,25 @@ static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
         return;
     }
     int ready = io_events(revents);
-    int exclusive_left = IO_READ | IO_WRITE;
-    int wanted = 0;
+    int wanted = (watch->readers ? IO_READ : 0) | (watch->writers ? IO_WRITE : 0);
+    /* Exclusive waiters are woken one by one, in order; while one poll after another finds the
+     * descriptor ready, twice as many each time: there is enough for more of them. */
+    struct hub *h = hub_held();
+    bool again = watch->polled + 1 == h->polls;
+    watch->batch = (uint8_t)(again ? (watch->batch < BATCH_MAX ? watch->batch * 2 : BATCH_MAX) : 1);
+    watch->polled = h->polls;
+    int left[2] = {watch->batch, watch->batch}; /* of readers, of writers */
     for (struct io_waiter *w = watch->head, *next; w; w = next) {
         next = w->next;
         int hit = w->events & ready;
-        wanted |= w->events;
-        if (!hit || (w->exclusive && !(hit & exclusive_left)))
+        if (!watch->shared && !(ready & IO_READ && left[0]) && !(ready & IO_WRITE && left[1]))
+            break;
+        if (!hit || (w->exclusive && !(hit & IO_READ && left[0]) && !(hit & IO_WRITE && left[1])))
             continue;
-        if (w->exclusive)
-            exclusive_left &= ~hit;
+        if (w->exclusive) {
+            left[0] -= hit & IO_READ && left[0];
+            left[1] -= hit & IO_WRITE && left[1];
+        }
         group_fire(w->group);
         /* A group may hold several waiters of one descriptor: next may be gone. */
         next = watch->head == NULL ? NULL : next && next->watch == watch ? next : watch->head;
