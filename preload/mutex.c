@@ -278,9 +278,9 @@ int mutex_release(pthread_mutex_t *m)
 
 int mutex_retake(pthread_mutex_t *m)
 {
-    if (self_attach())
-        return mutex_lock(m, CLOCK_REALTIME, NULL);
-    return real.pthread_mutex_lock(m);
+    if (lock_attached() && mutex_is_simple(m->__data.__kind) && mutex_take(m))
+        return 0;
+    return self_attach() ? mutex_lock(m, CLOCK_REALTIME, NULL) : real.pthread_mutex_lock(m);
 }
 
 static int mutex_unlock_slow(pthread_mutex_t *m)
