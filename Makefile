@@ -195,7 +195,7 @@ unit-tests: $(UNIT_TESTS) $(UNIT_TESTS_CXX)
 $(UNIT_TESTS:=.o): private WARNINGS += -Wno-conversion -Wno-missing-prototypes
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libgreen.a $(LIB_ARCHIVES)
-	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcriterion -lm
+	$(CC) $(CFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LDFLAGS) -lcriterion -lm
 
 $(BUILD)/tests/unit/%.o: tests/unit/%.cc
 	@mkdir -p $(@D)
