@@ -82,6 +82,12 @@ void deliver_idle_begin(struct hub *h)
         deliver_alt_stack(h->carrier, NULL);
 }
 
+void hub_mask_refresh(void)
+{
+    if (green_tls.hub)
+        deliver_idle_begin(green_tls.hub);
+}
+
 void green_mask_is(struct green *g, uint64_t mask)
 {
     mask &= MASK_ALL;

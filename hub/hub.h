@@ -196,6 +196,9 @@ void green_alt_stack_used(struct green *g, bool used);
 /* A signal came on a hub's own stack: from its handler. The hub calls hub_signal_hook soon, on its
  * own context, where no lock is held and nothing may block. Async-signal-safe. */
 void hub_signal(void);
+
+/* On a hub's context: let the kernel's mask be what every green thread blocks now. */
+void hub_mask_refresh(void);
 extern void (*hub_signal_hook)(void);
 
 /* ---- Descriptors ------------------------------------------------------------------------- */

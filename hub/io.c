@@ -132,7 +132,7 @@ static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
     /* Exclusive waiters are woken one by one, in order; while one poll after another finds the
      * descriptor ready, twice as many each time: there is enough for more of them. */
     struct hub *h = hub_held();
-    bool again = watch->polled + 1 == h->polls;
+    bool again = watch->batch && watch->polled + 1 == h->polls;
     watch->batch = (uint8_t)(again ? (watch->batch < BATCH_MAX ? watch->batch * 2 : BATCH_MAX) : 1);
     watch->polled = h->polls;
     int left[2] = {watch->batch, watch->batch}; /* of readers, of writers */

@@ -242,10 +242,11 @@ static int record_send(struct green *g, int sig, const siginfo_t *info)
     return 0;
 }
 
-/* On the hub's context: hand out what came while it polled. */
+/* On the hub's context: hand out what came while it polled. What every green thread has blocked
+ * since the hub began to poll goes back to the kernel, where sigpending() and sigwait() find it. */
 static void process_deliver(void)
 {
-    struct signal_record *r = atomic_exchange(&process_arrived, NULL), *blocked = NULL;
+    struct signal_record *r = atomic_exchange(&process_arrived, NULL);
     while (r) {
         struct signal_record *next = r->next;
         struct choice c = {.sig = r->sig};
@@ -253,17 +254,12 @@ static void process_deliver(void)
         if (c.chosen) {
             record_send(c.chosen, r->sig, &r->info);
             green_interrupt(c.chosen, INTERRUPT_SIGNAL);
-            record_free(r);
         } else {
-            r->next = blocked;
-            blocked = r;
+            hub_mask_refresh();
+            sys_3(SYS_rt_sigqueueinfo, sys_0(SYS_getpid), r->sig, &r->info);
         }
+        record_free(r);
         r = next;
-    }
-    while (blocked) {
-        r = blocked;
-        blocked = r->next;
-        record_push(&process_arrived, r);
     }
 }
 
