@@ -129,7 +129,7 @@ static bool died_on_guard(void (*child)(void))
     return WIFEXITED(status) && WEXITSTATUS(status) == DIED_ON_GUARD;
 }
 
-Test(stack, an_overflow_faults_on_the_guard)
+Test(stack, an_overflow_faults_on_the_guard, .disabled = KIT_SANITIZED)
 {
     static const size_t sizes[] = {16384, 65536, 300000, 8 << 20};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -144,7 +144,7 @@ static void overflow_without_guard_install(void)
     overflow_in_child();
 }
 
-Test(stack_bare, without_the_kernel_s_guards_an_overflow_faults_too)
+Test(stack_bare, without_the_kernel_s_guards_an_overflow_faults_too, .disabled = KIT_SANITIZED)
 {
     overflow_size = 65536;
     cr_assert(died_on_guard(overflow_without_guard_install));
@@ -322,7 +322,7 @@ static void overflow_of_a_trimmed_one(void)
     overflow_in_child();
 }
 
-Test(stack, a_trimmed_region_keeps_its_guard)
+Test(stack, a_trimmed_region_keeps_its_guard, .disabled = KIT_SANITIZED)
 {
     cr_assert(died_on_guard(overflow_of_a_trimmed_one));
 }
@@ -355,7 +355,7 @@ Test(stack, a_stack_that_the_program_supplies_is_used_and_described)
     task_finish(again);
 }
 
-Test(stack, a_locked_process_pays_for_what_it_opens_only)
+Test(stack, a_locked_process_pays_for_what_it_opens_only, .disabled = KIT_SANITIZED)
 {
     if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
         return; /* not allowed to */
@@ -381,12 +381,12 @@ static void overflow_while_locked(void)
     overflow_in_child();
 }
 
-Test(stack, a_locked_process_has_guards_too)
+Test(stack, a_locked_process_has_guards_too, .disabled = KIT_SANITIZED)
 {
     cr_assert(died_on_guard(overflow_while_locked));
 }
 
-Test(stack, a_limit_on_address_space_is_lived_with)
+Test(stack, a_limit_on_address_space_is_lived_with, .disabled = KIT_SANITIZED)
 {
     struct rlimit old, limit = {200 << 20, RLIM_INFINITY};
     getrlimit(RLIMIT_AS, &old);
@@ -466,7 +466,7 @@ static double idle_cost(size_t stack, size_t count)
     return (double)(after - before) * 1024 / (double)count;
 }
 
-Test(stack, an_idle_coroutine_is_small)
+Test(stack, an_idle_coroutine_is_small, .disabled = KIT_SANITIZED)
 {
     double small = idle_cost(64 << 10, 20000);
     double large = idle_cost(8 << 20, 20000);
