@@ -40,13 +40,18 @@ static long connect_begin(int fd, const struct sockaddr *addr, socklen_t len)
 }
 
 /* Once the connection stands, or has failed, a second connect does not wait: it says which. */
+static long connect_end(const struct connect_call *c, int fd)
+{
+    return iotry_poll(fd, POLLOUT) ? sys_3(SYS_connect, fd, c->addr, c->len) : -EAGAIN;
+}
+
 static long connect_attempt(struct iotry *t, int fd, bool now)
 {
     struct connect_call *c = (struct connect_call *)t;
     if (!now)
         return connect_blocking(fd, c->addr, c->len);
     if (c->begun)
-        return iotry_poll(fd, POLLOUT) ? sys_3(SYS_connect, fd, c->addr, c->len) : -EAGAIN;
+        return connect_end(c, fd);
     c->begun = true;
     long r = connect_begin(fd, c->addr, c->len);
     if (r == -EAGAIN)
@@ -54,7 +59,7 @@ static long connect_attempt(struct iotry *t, int fd, bool now)
     if (r != -EINPROGRESS && r != -EALREADY)
         return r;
     t->timeout = (int)r;
-    return -EAGAIN;
+    return connect_end(c, fd); /* to this machine it stands already */
 }
 
 int green_connect(int fd, const struct sockaddr *addr, socklen_t len)

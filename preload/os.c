@@ -26,6 +26,12 @@ static bool is_kind(const struct fd_entry *e, enum fd_kind kind)
     return iotry_kind(e) == kind;
 }
 
+/* EOPNOTSUPP is then not about RWF_NOWAIT. */
+static bool flags_unknown(int flags)
+{
+    return flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND);
+}
+
 /* ---- Reading ---- */
 
 struct os_read {
@@ -163,6 +169,8 @@ ssize_t green_readv(int fd, const struct iovec *iov, int count)
 ssize_t green_preadv2(int fd, const struct iovec *iov, int count, off_t at, int flags)
 {
     PASS_UNLESS_GREEN(preadv2, fd, iov, count, at, flags);
+    if (flags_unknown(flags))
+        return real.preadv2(fd, iov, count, at, flags);
     return at == -1 ? os_read(fd, iov, count, flags, false) : file_readv(fd, iov, count, at, flags);
 }
 
@@ -299,6 +307,8 @@ ssize_t green_writev(int fd, const struct iovec *iov, int count)
 ssize_t green_pwritev2(int fd, const struct iovec *iov, int count, off_t at, int flags)
 {
     PASS_UNLESS_GREEN(pwritev2, fd, iov, count, at, flags);
+    if (flags_unknown(flags))
+        return real.pwritev2(fd, iov, count, at, flags);
     return at == -1 ? os_write(fd, iov, count, flags, false)
                     : file_writev(fd, iov, count, at, flags);
 }
