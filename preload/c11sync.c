@@ -4,7 +4,8 @@
 #include "preload/locks.h"
 #include "preload/once.h"
 
-_Static_assert(sizeof(mtx_t) <= sizeof(pthread_mutex_t) && sizeof(cnd_t) <= sizeof(pthread_cond_t) &&
+_Static_assert(sizeof(mtx_t) <= sizeof(pthread_mutex_t) &&
+                   sizeof(cnd_t) <= sizeof(pthread_cond_t) &&
                    sizeof(once_flag) == sizeof(pthread_once_t),
                "C11's objects are not POSIX's");
 

@@ -20,7 +20,7 @@ static inline bool cond_has_libc_waiters(const pthread_cond_t *c)
     return cond_flags(c) >> COND_WAITERS_SHIFT != 0;
 }
 
-/* ---- Waiting ---------------------------------------------------------------------------------- */
+/* ---- Waiting ---- */
 
 struct cond_mutex {
     pthread_mutex_t *mutex;
@@ -39,8 +39,8 @@ static int cond_queue_wait(pthread_cond_t *c, pthread_mutex_t *mutex, int64_t de
 {
     struct cond_mutex m = {mutex, 0};
     cancel_act();
-    enum wait_result r = wait_release(WAIT_COND, c, cond_release, &m, deadline,
-                                      WAIT_BY_CANCEL | WAIT_BY_SIGNAL);
+    enum wait_result r =
+        wait_release(WAIT_COND, c, cond_release, &m, deadline, WAIT_BY_CANCEL | WAIT_BY_SIGNAL);
     if (r == WAIT_NOT_NEEDED)
         return m.error;
     int error = mutex_retake(mutex);
@@ -125,7 +125,7 @@ int green_pthread_cond_clockwait(pthread_cond_t *c, pthread_mutex_t *mutex, cloc
     return cond_wait_until(c, mutex, clock, abs);
 }
 
-/* ---- Waking ----------------------------------------------------------------------------------- */
+/* ---- Waking ---- */
 
 int green_pthread_cond_signal(pthread_cond_t *c)
 {
@@ -154,7 +154,7 @@ int green_pthread_cond_broadcast(pthread_cond_t *c)
     return error;
 }
 
-/* ---- Destroying ------------------------------------------------------------------------------- */
+/* ---- Destroying ---- */
 
 /* libc's waits for those of its waiters that were woken and have not left yet; ours leave nothing
  * behind that refers to the object. */

@@ -29,7 +29,7 @@ static bool futex_misaligned(const uint32_t *word)
     return (uintptr_t)word % sizeof *word != 0;
 }
 
-/* ---- Waiting ---------------------------------------------------------------------------------- */
+/* ---- Waiting ---- */
 
 struct futex_watch {
     _Atomic uint32_t *word;
@@ -103,7 +103,7 @@ static long futex_wait(const struct futex_args *f, uint32_t bits)
     return result;
 }
 
-/* ---- Waking ------------------------------------------------------------------------------------ */
+/* ---- Waking ---- */
 
 /* The kernel takes any number below 1 for 1. */
 static long futex_wake(uint32_t *word, int flags, uint32_t max, uint32_t bits)
@@ -125,8 +125,9 @@ long futex_wake_v2(uint32_t *word, unsigned long mask, int max, unsigned flags)
 {
     long number = 454; /* SYS_futex_wake; Debian 12's headers do not have it */
     atomic_thread_fence(memory_order_seq_cst);
-    size_t woken =
-        max > 0 && !futex_misaligned(word) ? wake(WAIT_FUTEX, word, (size_t)max, (uint32_t)mask) : 0;
+    size_t woken = max > 0 && !futex_misaligned(word)
+                       ? wake(WAIT_FUTEX, word, (size_t)max, (uint32_t)mask)
+                       : 0;
     if (woken && woken == (size_t)max)
         return (long)woken;
     long more = sys_4(number, word, mask, max - (int)woken, flags);
@@ -135,7 +136,7 @@ long futex_wake_v2(uint32_t *word, unsigned long mask, int max, unsigned flags)
     return (long)woken + more;
 }
 
-/* ---- Moving waiters ---------------------------------------------------------------------------- */
+/* ---- Moving waiters ---- */
 
 static bool futex_equal(void *arg)
 {
@@ -166,7 +167,7 @@ static long futex_requeue(const struct futex_args *f, bool compare)
     return woken + (long)moved + (more > 0 ? more : 0);
 }
 
-/* ---- Changing a word and waking ---------------------------------------------------------------- */
+/* ---- Changing a word and waking ---- */
 
 static int32_t sign_extended(uint32_t twelve_bits)
 {
@@ -242,7 +243,7 @@ static long futex_wake_op(const struct futex_args *f)
     return woken + (more > 0 ? more : 0);
 }
 
-/* ---- The call ------------------------------------------------------------------------------------ */
+/* ---- The call ---- */
 
 /* What only the kernel does: locks that inherit priority. */
 static long futex_blocking(const struct futex_args *f, bool green)

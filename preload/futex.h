@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The arguments of the system call. `fourth` is a time limit or a number, as the operation has it. */
+/* The arguments of the system call. `fourth` is a time limit or a number, as the operation has it.
+ */
 struct futex_args {
     uint32_t *word;
     int op;

@@ -1,4 +1,5 @@
-/* What several kinds of locks need: a turn for the others, and an owner's id that the kernel knows. */
+/* What several kinds of locks need: a turn for the others, and an owner's id that the kernel knows.
+ */
 #include "preload/locks.h"
 
 #include "coro/sys.h"

@@ -13,13 +13,15 @@
 #include "hub/hub.h"
 #include "preload/patch.h"
 
-/* ---- How a function begins ---------------------------------------------------------------- */
+/* ---- How a function begins ---- */
 
 /* True on a green thread that has nothing else to look at: the fast paths' one condition. */
 static inline bool lock_attached(void)
 {
     return __builtin_expect(atomic_load_explicit(&green_tls.own, memory_order_relaxed) ==
-                                OWN_ATTACHED && !patch_special, 1);
+                                    OWN_ATTACHED &&
+                                !patch_special,
+                            1);
 }
 
 /* For calls that concern our queues on any thread, above all those that release: true where libc's
@@ -67,7 +69,7 @@ extern __thread pid_t lock_owner __attribute__((visibility("hidden"), tls_model(
  * is attached; may switch. */
 void lock_refuel(void);
 
-/* ---- Locks that other processes share ------------------------------------------------------ */
+/* ---- Locks that other processes share ---- */
 
 /* Around real calls on a process-shared lock that has an owner: there the owner must be the id of
  * an OS thread. With `bind` the calling green thread is first bound to its OS thread; without, only
@@ -90,7 +92,7 @@ static inline int64_t shared_tick(int64_t deadline)
     return tick < deadline ? tick : deadline;
 }
 
-/* ---- pthread_mutex_t ------------------------------------------------------------------------ */
+/* ---- pthread_mutex_t ---- */
 
 enum {
     MUTEX_TYPE = 3, /* PTHREAD_MUTEX_NORMAL, _RECURSIVE, _ERRORCHECK, _ADAPTIVE_NP */
@@ -131,7 +133,7 @@ int mutex_protect_try(pthread_mutex_t *m);
 int mutex_protect_lock(pthread_mutex_t *m, clockid_t clock, const struct timespec *abs);
 int mutex_protect_unlock(pthread_mutex_t *m); /* wakes one; never switches */
 
-/* ---- pthread_cond_t: __wrefs ----------------------------------------------------------------- */
+/* ---- pthread_cond_t: __wrefs ---- */
 
 enum {
     COND_SHARED = 1,
@@ -139,7 +141,7 @@ enum {
     COND_WAITERS_SHIFT = 3, /* threads in libc's own wait */
 };
 
-/* ---- pthread_rwlock_t ------------------------------------------------------------------------ */
+/* ---- pthread_rwlock_t ---- */
 
 /* In __readers: how many, and in the bits below whose turn it is and who waits. */
 enum {
@@ -148,7 +150,7 @@ enum {
     RWLOCK_MANY = 1 << 30, /* near the most that libc counts: its own functions say EAGAIN there */
 };
 
-/* ---- pthread_barrier_t ----------------------------------------------------------------------- */
+/* ---- pthread_barrier_t ---- */
 
 struct libc_barrier {
     unsigned in, round, count;
@@ -156,14 +158,14 @@ struct libc_barrier {
     unsigned out;
 };
 
-/* ---- sem_t ----------------------------------------------------------------------------------- */
+/* ---- sem_t ---- */
 
 struct libc_sem {
     _Atomic uint64_t value; /* the count in the lower half, libc's waiters in the upper */
-    int shared;     /* of several processes: sem_init() with pshared, sem_open() */
+    int shared;             /* of several processes: sem_init() with pshared, sem_open() */
 };
 
-/* ---- pthread_once_t --------------------------------------------------------------------------- */
+/* ---- pthread_once_t ---- */
 
 enum {
     ONCE_RUNNING = 1, /* and above it the fork generation of the process whose thread runs it */

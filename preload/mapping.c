@@ -1,10 +1,10 @@
 /* Who can see a futex word: decided from the mapping that it lies in.
  *
  * A wait on a word that is not private by its operation must be seen by other processes if they can
- * reach the word, and only the kernel sees them. But C++'s std::atomic::wait uses that operation for
- * words of every kind, mostly on memory that nobody else can reach: those wait in our queue. A page
- * may become part of a shared mapping at any time, so the kernel is asked each time, where it has a
- * quick answer.
+ * reach the word, and only the kernel sees them. But C++'s std::atomic::wait uses that operation
+ * for words of every kind, mostly on memory that nobody else can reach: those wait in our queue. A
+ * page may become part of a shared mapping at any time, so the kernel is asked each time, where it
+ * has a quick answer.
  */
 #include "preload/mapping.h"
 
@@ -19,7 +19,7 @@
 #include "hub/hub.h"
 #include "preload/thread.h"
 
-/* ---- What was learned ----------------------------------------------------------------------- */
+/* ---- What was learned ---- */
 
 /* An entry: the page's number, when it was learned in eighths of a second, the place; 0 is none. */
 enum { PAGE_SHIFT = 12, PLACES = 1024, PLACE_BITS = 2, TIME_BITS = 20 };
@@ -40,9 +40,8 @@ static _Atomic uint64_t *place_slot(uintptr_t address)
 static void place_learn(uintptr_t address, enum mapping place)
 {
     uint64_t page = address >> PAGE_SHIFT;
-    uint64_t entry = place == MAPPING_NONE
-                         ? 0
-                         : (page << TIME_BITS | place_time()) << PLACE_BITS | place;
+    uint64_t entry =
+        place == MAPPING_NONE ? 0 : (page << TIME_BITS | place_time()) << PLACE_BITS | place;
     atomic_store_explicit(place_slot(address), entry, memory_order_relaxed);
 }
 
@@ -58,7 +57,7 @@ static enum mapping place_known(uintptr_t address, bool recent)
     return (enum mapping)(entry & ((1u << PLACE_BITS) - 1));
 }
 
-/* ---- Asking the kernel: PROCMAP_QUERY, since Linux 6.11 ----------------------------------------- */
+/* ---- Asking the kernel: PROCMAP_QUERY, since Linux 6.11 ---- */
 
 struct procmap_query {
     uint64_t size, query_flags, query_addr;
@@ -70,7 +69,7 @@ struct procmap_query {
 enum { VMA_READABLE = 1, VMA_SHARED = 8 };
 #define PROCMAP_QUERY_IOCTL _IOWR('f', 17, struct procmap_query)
 
-/* /proc/self/maps, opened by this process: a child's must be its own. -1: not yet; -2: of no use. */
+/* /proc/self/maps, opened by this process: a child must have its own. -1: not yet; -2: useless. */
 static _Atomic int maps_fd = -1;
 static _Atomic uint32_t maps_epoch;
 
@@ -114,13 +113,13 @@ static bool place_query(uintptr_t address, enum mapping *place)
         sys_1(SYS_close, fd);
         return false;
     }
-    *place = !(q.vma_flags & VMA_READABLE)  ? MAPPING_NONE
-             : q.vma_flags & VMA_SHARED ? MAPPING_SHARED
-                                        : MAPPING_OURS;
+    *place = !(q.vma_flags & VMA_READABLE) ? MAPPING_NONE
+             : q.vma_flags & VMA_SHARED    ? MAPPING_SHARED
+                                           : MAPPING_OURS;
     return true;
 }
 
-/* ---- Reading the list, on older kernels ----------------------------------------------------------- */
+/* ---- Reading the list, on older kernels ---- */
 
 /* One line: "start-end rwxp ...". A character at a time, because lines end where they like. */
 struct maps_reader {

@@ -3,8 +3,8 @@
  *
  * A green thread that waits is invisible in the lock's word, so whoever releases must come by here:
  * every thread does, ours or not. OS threads that are not ours wait inside libc, in the kernel; the
- * word tells of them, and the real unlock wakes them. Whoever is woken tries again, so the two kinds
- * of waiters never depend on each other.
+ * word tells of them, and the real unlock wakes them. Whoever is woken tries again, so the two
+ * kinds of waiters never depend on each other.
  */
 #include <linux/futex.h>
 #include <sys/single_threaded.h>
@@ -32,10 +32,10 @@ static enum way mutex_way(const pthread_mutex_t *m)
         return WAY_BOUND;
     int type = kind & MUTEX_TYPE;
     return type == PTHREAD_MUTEX_RECURSIVE_NP || type == PTHREAD_MUTEX_ERRORCHECK_NP ? WAY_BOUND
-                                                                                    : WAY_KERNEL;
+                                                                                     : WAY_KERNEL;
 }
 
-/* ---- Simple mutexes: libc's few instructions, in place ---------------------------------------- */
+/* ---- Simple mutexes: libc's few instructions, in place ---- */
 
 static inline bool mutex_take(pthread_mutex_t *m)
 {
@@ -52,12 +52,14 @@ static inline void mutex_give(pthread_mutex_t *m)
 {
     m->__data.__owner = 0;
     m->__data.__nusers--;
-    if (__builtin_expect(atomic_exchange_explicit((_Atomic int *)&m->__data.__lock, 0,
-                                                  memory_order_release) > 1, 0))
+    if (__builtin_expect(
+            atomic_exchange_explicit((_Atomic int *)&m->__data.__lock, 0, memory_order_release) > 1,
+            0))
         sys_6(SYS_futex, &m->__data.__lock, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-/* Before the program has a second thread libc does without atomic instructions, and so does this. */
+/* Before the program has a second thread libc does without atomic instructions, and so does this.
+ */
 static inline bool mutex_is_alone(const pthread_mutex_t *m)
 {
     return atomic_load_explicit(&green_tls.own, memory_order_relaxed) == OWN_NATIVE &&
@@ -81,7 +83,7 @@ static inline void mutex_give_alone(pthread_mutex_t *m)
     m->__data.__lock = 0;
 }
 
-/* ---- Taking ---------------------------------------------------------------------------------- */
+/* ---- Taking ---- */
 
 struct mutex_try {
     pthread_mutex_t *mutex;
@@ -241,10 +243,10 @@ int green_pthread_mutex_trylock(pthread_mutex_t *m)
     return error;
 }
 
-/* ---- Releasing ------------------------------------------------------------------------------- */
+/* ---- Releasing ---- */
 
-/* A recursive lock that stays held when it is released once. Read before: nothing may be read from a
- * lock once it is released, whoever takes it next may free it. */
+/* A recursive lock that stays held when it is released once. Read before: nothing may be read from
+ * a lock once it is released, whoever takes it next may free it. */
 static inline bool mutex_stays(const pthread_mutex_t *m)
 {
     return (m->__data.__kind & MUTEX_TYPE) == PTHREAD_MUTEX_RECURSIVE_NP && m->__data.__count > 1;
@@ -316,11 +318,11 @@ int green_pthread_mutex_unlock(pthread_mutex_t *m)
     return error;
 }
 
-/* ---- Making ---------------------------------------------------------------------------------- */
+/* ---- Making ---- */
 
 /* Between the threads of one process inheritance has nothing to act on, and libc marks robust locks
- * as shared whether they are or not: so a private lock is made without both marks. What they mean to
- * the program remains: its owner's death, the errors, the clocks. */
+ * as shared whether they are or not: so a private lock is made without both marks. What they mean
+ * to the program remains: its owner's death, the errors, the clocks. */
 int green_pthread_mutex_init(pthread_mutex_t *m, const pthread_mutexattr_t *attr)
 {
     int error = real.pthread_mutex_init(m, attr);

@@ -1,9 +1,9 @@
 /* PTHREAD_PRIO_PROTECT mutexes of one process, in user space.
  *
- * libc's own functions raise the kernel priority of the thread whose id stands in the control block;
- * a green thread's is no OS thread's, and its priority is what it was told to remember. Here the same
- * rules are kept on the same layout, except that no priority changes anywhere. Threads that are not
- * ours use libc's functions on the same locks.
+ * libc's own functions raise the kernel priority of the thread whose id stands in the control
+ * block; a green thread's is no OS thread's, and its priority is what it was told to remember. Here
+ * the same rules are kept on the same layout, except that no priority changes anywhere. Threads
+ * that are not ours use libc's functions on the same locks.
  */
 #include <limits.h>
 #include <linux/futex.h>
@@ -12,7 +12,7 @@
 #include "coro/sys.h"
 #include "preload/locks.h"
 
-/* ---- The ceilings that a thread is under ---------------------------------------------------- */
+/* ---- The ceilings that a thread is under ---- */
 
 /* Which ceilings the calling thread holds, and how many locks of each: travels with it. A thread
  * that holds locks of more ceilings than fit is not held to the surplus ones. */
@@ -69,7 +69,7 @@ static void protect_lower(int ceiling)
     protect_held.highest = highest;
 }
 
-/* ---- The lock --------------------------------------------------------------------------------- */
+/* ---- The lock ---- */
 
 static inline _Atomic int *protect_word(pthread_mutex_t *m)
 {
@@ -158,7 +158,7 @@ static int protect_take(pthread_mutex_t *m, bool wait, clockid_t clock, const st
         if (error)
             return error;
         if (!protect_ready(&t)) {
-            error = !wait ? EBUSY
+            error = !wait                         ? EBUSY
                     : abs && !timespec_valid(abs) ? EINVAL
                                                   : protect_wait(&t, lock_deadline(clock, abs));
         }
@@ -192,7 +192,8 @@ static void protect_free(pthread_mutex_t *m, int ceiling, size_t wakes)
     _Atomic int *word = protect_word(m);
     int before = atomic_exchange(word, ceiling << MUTEX_CEILING_SHIFT);
     if ((before & MUTEX_CEILING_LOW) > 1)
-        sys_6(SYS_futex, word, FUTEX_WAKE_PRIVATE, wakes > INT_MAX ? INT_MAX : wakes, NULL, NULL, 0);
+        sys_6(SYS_futex, word, FUTEX_WAKE_PRIVATE, wakes > INT_MAX ? INT_MAX : wakes, NULL, NULL,
+              0);
     wake(WAIT_MUTEX, m, wakes, WAIT_ANY_BITS);
 }
 
@@ -237,7 +238,8 @@ int green_pthread_mutex_setprioceiling(pthread_mutex_t *m, int ceiling, int *old
         shared_end(was);
         return error;
     }
-    if (ceiling < sched_get_priority_min(SCHED_FIFO) || ceiling > sched_get_priority_max(SCHED_FIFO))
+    if (ceiling < sched_get_priority_min(SCHED_FIFO) ||
+        ceiling > sched_get_priority_max(SCHED_FIFO))
         return EINVAL;
     bool mine = m->__data.__owner == lock_tid();
     if (mine && protect_type(m) == PTHREAD_MUTEX_ERRORCHECK_NP)

@@ -1,8 +1,8 @@
 /* pthread_once(): libc's states in the caller's word, but whoever comes second parks.
  *
- * libc's own function is not used: a thread that finds the initialiser running would wait inside it,
- * and a thread that runs it inside libc would not wake ours. The word's states are libc's because
- * it is initialised statically and may have been used before the runtime started.
+ * libc's own function is not used: a thread that finds the initialiser running would wait inside
+ * it, and a thread that runs it inside libc would not wake ours. The word's states are libc's
+ * because it is initialised statically and may have been used before the runtime started.
  */
 #include <limits.h>
 #include <linux/futex.h>
@@ -11,7 +11,7 @@
 #include "preload/locks.h"
 #include "preload/once.h"
 
-/* ---- The fork generation -------------------------------------------------------------------- */
+/* ---- The fork generation ---- */
 
 /* libc counts the forks that led to this process, to tell an initialiser that runs from one that
  * ran in the parent when it forked. The count is not public; but libc writes it into the word while
@@ -31,7 +31,7 @@ static int once_running(void)
     return once_seen;
 }
 
-/* ---- Waiting --------------------------------------------------------------------------------- */
+/* ---- Waiting ---- */
 
 struct once_watch {
     _Atomic int *word;
@@ -59,9 +59,10 @@ static void once_set(_Atomic int *word, int value)
     sys_6(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-/* ---- Running ---------------------------------------------------------------------------------- */
+/* ---- Running ---- */
 
-/* The initialiser was left by an exception, pthread_exit() or cancellation: the next one runs it. */
+/* The initialiser was left by an exception, pthread_exit() or cancellation: the next one runs it.
+ */
 static void once_abandon(_Atomic int **word)
 {
     if (*word)

@@ -8,7 +8,7 @@
 
 enum { RWLOCK_READER = 1, RWLOCK_WRITER = 2 }; /* bits of the queue */
 
-/* ---- The object -------------------------------------------------------------------------------- */
+/* ---- The object ---- */
 
 static inline _Atomic unsigned *rwlock_readers(pthread_rwlock_t *l)
 {
@@ -31,8 +31,7 @@ static inline _Atomic unsigned *rwlock_starved(pthread_rwlock_t *l)
  * the writers has been woken for it. */
 static inline bool rwlock_defers(pthread_rwlock_t *l)
 {
-    return __builtin_expect(
-               l->__data.__flags == PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP, 0) &&
+    return __builtin_expect(l->__data.__flags == PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP, 0) &&
            atomic_load(rwlock_writers_waiting(l));
 }
 
@@ -41,7 +40,7 @@ static inline bool rwlock_is_shared(const pthread_rwlock_t *l)
     return __builtin_expect(l->__data.__shared, 0);
 }
 
-/* ---- Taking ------------------------------------------------------------------------------------ */
+/* ---- Taking ---- */
 
 struct rwlock_try {
     pthread_rwlock_t *lock;
@@ -109,9 +108,11 @@ static int rwlock_shared_wait(pthread_rwlock_t *l, uint32_t who, clockid_t clock
     int error;
     call_begin();
     if (who == RWLOCK_WRITER)
-        error = abs ? real.pthread_rwlock_clockwrlock(l, clock, abs) : real.pthread_rwlock_wrlock(l);
+        error =
+            abs ? real.pthread_rwlock_clockwrlock(l, clock, abs) : real.pthread_rwlock_wrlock(l);
     else
-        error = abs ? real.pthread_rwlock_clockrdlock(l, clock, abs) : real.pthread_rwlock_rdlock(l);
+        error =
+            abs ? real.pthread_rwlock_clockrdlock(l, clock, abs) : real.pthread_rwlock_rdlock(l);
     call_end();
     return error;
 }
@@ -131,8 +132,8 @@ static int rwlock_shared_poll(pthread_rwlock_t *l, uint32_t who, int64_t deadlin
     return error;
 }
 
-/* Shared by processes. A writer is known by its id, so it is bound; a reader is only counted, and the
- * id that it has here is no writer's. */
+/* Shared by processes. A writer is known by its id, so it is bound; a reader is only counted, and
+ * the id that it has here is no writer's. */
 static int rwlock_shared_lock(pthread_rwlock_t *l, uint32_t who, clockid_t clock,
                               const struct timespec *abs)
 {
@@ -235,7 +236,7 @@ int green_pthread_rwlock_trywrlock(pthread_rwlock_t *l)
     return error;
 }
 
-/* ---- Releasing ---------------------------------------------------------------------------------- */
+/* ---- Releasing ---- */
 
 /* After the release, by address alone: whoever takes the lock next may free it. */
 static void rwlock_wake(const void *key, bool writers_first)

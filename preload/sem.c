@@ -7,9 +7,10 @@
 #include "preload/locks.h"
 #include "preload/sem.h"
 
-/* ---- Waiting ---------------------------------------------------------------------------------- */
+/* ---- Waiting ---- */
 
-/* Green threads that keep losing some semaphore: while there are any, nobody takes one in passing. */
+/* Green threads that keep losing some semaphore: while there are any, nobody takes one in passing.
+ */
 static _Atomic unsigned sem_starving;
 
 /* libc's trywait without its errno. */
@@ -118,7 +119,7 @@ int green_sem_trywait(sem_t *sem)
     return result;
 }
 
-/* ---- Posting ---------------------------------------------------------------------------------- */
+/* ---- Posting ---- */
 
 /* Async-signal-safe, so it neither yields nor rejoins. The semaphore may be gone once it is posted:
  * the wake knows its address only. */

@@ -2,8 +2,9 @@
  * kernel alone.
  *
  * Of all green threads that wait for one of them, one waits inside libc, in the kernel, on an OS
- * thread that does nothing else. The others wait in our queue, whatever their number: a post by this
- * process wakes one of them, and so does the one in the kernel when it leaves, for a successor.
+ * thread that does nothing else. The others wait in our queue, whatever their number: a post by
+ * this process wakes one of them, and so does the one in the kernel when it leaves, for a
+ * successor.
  */
 #include "preload/cancel.h"
 #include "preload/locks.h"
@@ -27,7 +28,7 @@ static _Atomic(sem_t *) *sem_place(const sem_t *sem)
     return &sem_scouts[((uintptr_t)sem >> 5) % SEM_SCOUTS];
 }
 
-/* ---- In the kernel ---------------------------------------------------------------------------- */
+/* ---- In the kernel ---- */
 
 struct sem_scout {
     sem_t *sem;
@@ -53,7 +54,7 @@ static int sem_kernel_wait(sem_t *sem, _Atomic(sem_t *) *place, clockid_t clock,
     return result ? errno : 0;
 }
 
-/* ---- In our queue ------------------------------------------------------------------------------- */
+/* ---- In our queue ---- */
 
 struct sem_follower {
     sem_t *sem;

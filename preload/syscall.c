@@ -1,5 +1,5 @@
-/* syscall(): the numbers of calls that have wrappers go to the wrappers, so that a program which goes
- * past libc's functions parks, yields and is booked like any other. All others pass through.
+/* syscall(): the numbers of calls that have wrappers go to the wrappers, so that a program which
+ * goes past libc's functions parks, yields and is booked like any other. All others pass through.
  *
  * A wrapper of libc's function and the system call differ in places: a function that returns its
  * error, sets that are as large as the kernel's, arguments in another order. That is settled here.
@@ -66,16 +66,16 @@ static const sigset_t *call_sigset(long address, sigset_t *room)
     return room;
 }
 
-/* ---- futex, on any thread ------------------------------------------------------------------------- */
+/* ---- futex, on any thread ---- */
 
 static long call_futex(const struct call *s, bool green)
 {
-    struct futex_args f = {(uint32_t *)s->a,  (int)s->b, (uint32_t)s->c,
-                           (uintptr_t)s->d,   (uint32_t *)s->e, (uint32_t)s->f};
+    struct futex_args f = {(uint32_t *)s->a, (int)s->b,        (uint32_t)s->c,
+                           (uintptr_t)s->d,  (uint32_t *)s->e, (uint32_t)s->f};
     return call_result(futex_call(&f, green));
 }
 
-/* ---- Descriptors --------------------------------------------------------------------------------- */
+/* ---- Descriptors ---- */
 
 /* True when the number was one of these; the result in *r. */
 static bool call_descriptor(const struct call *s, long *r)
@@ -218,7 +218,7 @@ static bool call_select(const struct call *s, long *r)
     }
 }
 
-/* ---- Threads, time, signals, processes ------------------------------------------------------------ */
+/* ---- Threads, time, signals, processes ---- */
 
 /* The kernel returns the size of its set of processors; libc's function hides that. */
 static long call_getaffinity(const struct call *s)
@@ -244,9 +244,8 @@ static bool call_thread(const struct call *s, long *r)
         *r = green_nanosleep((const struct timespec *)s->a, (struct timespec *)s->b);
         return true;
     case SYS_clock_nanosleep:
-        *r = call_error(green_clock_nanosleep((clockid_t)s->a, (int)s->b,
-                                              (const struct timespec *)s->c,
-                                              (struct timespec *)s->d));
+        *r = call_error(green_clock_nanosleep(
+            (clockid_t)s->a, (int)s->b, (const struct timespec *)s->c, (struct timespec *)s->d));
         return true;
     case SYS_sched_setaffinity:
         *r = green_sched_setaffinity((pid_t)s->a, (size_t)s->b, (const cpu_set_t *)s->c);

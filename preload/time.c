@@ -79,7 +79,7 @@ int green_thrd_sleep(const struct timespec *ask, struct timespec *left)
     return error == 0 ? 0 : error == EINTR ? -1 : -2;
 }
 
-/* ---- Other clocks ------------------------------------------------------------------------------- */
+/* ---- Other clocks ---- */
 
 struct time_call {
     clockid_t clock;

@@ -1,7 +1,8 @@
 /* The two functions by which a frame with a cleanup takes part in unwinding, forwarded to libgcc_s.
  *
- * They are called only while an unwinder is at work, which for a C program is the one that libc loads
- * at that moment; linking libgcc_s would load it into every program for the few that ever unwind.
+ * They are called only while an unwinder is at work, which for a C program is the one that libc
+ * loads at that moment; linking libgcc_s would load it into every program for the few that ever
+ * unwind.
  */
 #include <dlfcn.h>
 #include <stdatomic.h>

@@ -63,22 +63,23 @@ Test(mapping, changes_are_seen)
     if (!place_query((uintptr_t)p, &asked))
         cr_skip_test("this kernel has no PROCMAP_QUERY");
     expect(p, MAPPING_OURS);
-    cr_assert_eq(mmap(p, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
-                 p);
+    cr_assert_eq(
+        mmap(p, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0), p);
     expect(p, MAPPING_SHARED);
     munmap(p, 4096);
     expect(p + 4096, MAPPING_OURS);
     cr_assert_eq(mapping_at((uintptr_t)p), MAPPING_NONE);
 }
 
-/* As in a kernel without the query: the list of mappings serves, and is asked again after a while. */
+/* As in a kernel without the query: the list of mappings serves, and is asked again after a while.
+ */
 Test(mapping, works_without_the_query)
 {
     char *p = map(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     atomic_store(&maps_fd, -2);
     cr_assert_eq(mapping_at((uintptr_t)p), MAPPING_OURS);
-    cr_assert_eq(mmap(p, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
-                 p);
+    cr_assert_eq(
+        mmap(p, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0), p);
     usleep(300000);
     cr_assert_eq(mapping_at((uintptr_t)p), MAPPING_SHARED);
 }
