@@ -213,7 +213,13 @@ function write_patch_id_h(    i, file) {
     print "extern const char *const patch_name[PATCH_COUNT];" > file
     print "extern const unsigned char patch_group[PATCH_COUNT];" > file
     print "/* Indexed by enum patch_group_id. */" > file
-    print "extern const char *const patch_group_name[GROUP_COUNT];" > file
+    print "extern const char *const patch_group_name[GROUP_COUNT];\n" > file
+    print "/* The other names of entries. */" > file
+    print "#define PATCH_TWIN_COUNT " twin_count + 0 > file
+    print "extern const struct patch_twin {" > file
+    print "    const char *name;" > file
+    print "    enum patch_id of;" > file
+    print "} patch_twin[PATCH_TWIN_COUNT];" > file
     close(file)
 
     file = dir "/patch_names.c"
@@ -227,6 +233,9 @@ function write_patch_id_h(    i, file) {
     print "};\n\nconst char *const patch_group_name[GROUP_COUNT] = {" > file
     for (i = 1; i <= group_count; i++)
         print "    \"" group_name[i] "\"," > file
+    print "};\n\nconst struct patch_twin patch_twin[PATCH_TWIN_COUNT] = {" > file
+    for (i = 1; i <= twin_count; i++)
+        print "    {\"" twin_name[i] "\", PATCH_" twin_of[i] "}," > file
     print "};" > file
     close(file)
 }

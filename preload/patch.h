@@ -21,8 +21,8 @@
 #include "gen/real.h"
 #include "hub/self.h"
 
-/* Nonzero while wrappers have something to look at before they start: calls are counted, or some
- * group is not patched. Written by patch_setup() only. */
+/* Nonzero while wrappers have something to look at before they start: calls are counted, some group
+ * is not patched, or some symbol binds its caller. Written at start only. */
 extern int patch_special __attribute__((visibility("hidden")));
 
 /* Calls of each symbol, counted under --stats. Relaxed; read at exit. */
@@ -31,8 +31,12 @@ extern _Atomic uint64_t patch_calls[PATCH_COUNT] __attribute__((visibility("hidd
 /* Which groups are off (bit GROUP_x) and whether calls are counted. Called once, at start. */
 void patch_setup(unsigned groups_off, bool count);
 
-/* Counts the call; true when the symbol's group is not patched. Any thread, async-signal-safe,
- * never switches. */
+/* From now on a green thread that calls one of these symbols (names separated by commas) is bound to
+ * an OS thread of its own first. Called at start, after patch_setup(). */
+void patch_setup_binding(const char *names);
+
+/* Counts the call, binds the caller where the symbol wants it; true when the symbol's group is not
+ * patched. Any thread; async-signal-safe unless it binds; may switch only then. */
 bool patch_special_enter(enum patch_id id);
 
 /* True where the real call must be made: not a green thread, or the group is not patched. May

@@ -57,6 +57,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     real_bind();
     config_read(envp, getauxval(AT_SECURE) != 0);
     patch_setup(~config.patch, config.stats != GREEN_STATS_OFF);
+    patch_setup_binding(config.bind);
     hub_interrupt_hook = start_interrupted;
     signal_start();
     stats_start();

@@ -3,10 +3,7 @@
 #include "stats.h"
 
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
 
 #include "config.h"
 #include "coro/sys.h"
@@ -142,6 +139,16 @@ static void stats_write_json(struct stats_text *to, const char *name,
     stats_put(to, "}}\n");
 }
 
+/* The main OS thread's: other OS threads of libgreen have names of their own. */
+static void stats_process_name(char name[STATS_NAME])
+{
+    long fd = sys_4(SYS_openat, AT_FDCWD, "/proc/self/comm", O_RDONLY | O_CLOEXEC, 0);
+    long length = fd < 0 ? 0 : sys_3(SYS_read, fd, name, STATS_NAME);
+    if (fd >= 0)
+        sys_1(SYS_close, fd);
+    name[length > 0 ? length - 1 : 0] = 0; /* it ends in a newline */
+}
+
 void stats_print(void)
 {
     struct hub_stats now = {0};
@@ -152,8 +159,8 @@ void stats_print(void)
     if (stats_forked && now.created == stats_base.created)
         return;
 
-    char name[STATS_NAME] = "";
-    sys_2(SYS_prctl, PR_GET_NAME, name);
+    char name[STATS_NAME];
+    stats_process_name(name);
     const struct stats_figure figures[] = {
         {"green_threads", now.created - stats_base.created},
         {"at_most_at_once", now.peak},
