@@ -2,9 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include "coro/libc.h"
 #include "coro/lock.h"
@@ -88,16 +88,15 @@ static size_t read_max_map_count(void)
     return count ? count : MAPS_DEFAULT;
 }
 
-/* A probe page says whether the kernel can guard without a mapping of its own. It is read by the
- * kernel too (a set of no signals), because emulators accept advice that they do not know. */
+/* A probe page says whether the kernel can guard without a mapping of its own. A system call tries
+ * to write there, because emulators accept advice that they do not know. */
 static bool kernel_has_guard_install(void)
 {
-    enum { SET_SIZE = 8 };
     void *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return false;
     bool has = sys_3(SYS_madvise, p, PAGE, MADV_GUARD_INSTALL) == 0 &&
-               sys_4(SYS_rt_sigprocmask, SIG_BLOCK, p, NULL, SET_SIZE) == -EFAULT;
+               sys_3(SYS_getrandom, p, 1, GRND_NONBLOCK) == -EFAULT;
     munmap(p, PAGE);
     return has;
 }
