@@ -94,6 +94,9 @@ function add_record(macro, n, field) {
         row_bound[row_count] = field[5]
         row_target[row_count] = field[6]
         row_target_args[row_count] = field[7]
+    } else if (macro == "STREAM" && n == 7) {
+        add_row("WAITS", field[1], field[2], field[3], field[4], field[6], field[7])
+        row_stream[row_count] = field[5]
     } else if (macro == "TWIN" && n == 3) {
         add_name(field[1])
         twin_count++
@@ -322,10 +325,15 @@ function write_bodies(    i, file, pass) {
     file = dir "/bodies.c"
     print "/* Made from patch-tables: the wrappers that need no thought of their own. PASSES rows are here to" > file
     print " * be counted and to let a green thread that was left behind rejoin. FORTIFIED rows check the" > file
-    print " * bound, let libc report a violation as it does natively, and are else the plain function. */" > file
-    print "#include \"gen/green.h\"\n#include \"preload/patch.h\"\n" > file
+    print " * bound, let libc report a violation as it does natively, and are else the plain function." > file
+    print " * STREAM rows hold the stream's lock round libc's function. */" > file
+    print "#include \"gen/green.h\"\n#include \"preload/patch.h\"\n#include \"preload/stream.h\"\n" > file
     for (i = 1; i <= row_count; i++) {
-        if (row_kind[i] == "PASSES") {
+        if (i in row_stream) {
+            print row_ret[i] " green_" row_name[i] row_params[i] "\n{" > file
+            print "    STREAM_LOCKED(" row_name[i] ", " row_stream[i] ");" > file
+            print "    " call_of(row_ret[i], "real." row_name[i], row_args[i]) "\n}\n" > file
+        } else if (row_kind[i] == "PASSES") {
             print row_ret[i] " green_" row_name[i] row_params[i] "\n{" > file
             print "    (void)patch_passes(PATCH_" row_name[i] ");" > file
             print "    " call_of(row_ret[i], "real." row_name[i], row_args[i]) "\n}\n" > file

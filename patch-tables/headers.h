@@ -48,7 +48,9 @@
 #include <termios.h>
 #include <threads.h>
 #include <time.h>
+#include <stdarg.h>
 #include <unistd.h>
+#include <wchar.h>
 #include <utmp.h>
 
 /* For a row's return type. */

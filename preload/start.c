@@ -20,6 +20,7 @@
 #include "patch.h"
 #include "preload/signal.h"
 #include "stats.h"
+#include "stream.h"
 #include "thread.h"
 
 static size_t start_length(const char *text)
@@ -64,6 +65,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     if (!config_patches(GROUP_thread))
         return;
     const char *why = coro_start();
+    if (!why && config_patches(GROUP_stdio))
+        why = stream_start();
     if (why)
         start_refuse(why);
     fork_start();
