@@ -4,6 +4,7 @@
 
 #include <aio.h>
 #include <dlfcn.h>
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>

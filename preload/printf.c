@@ -94,3 +94,33 @@ int green___isoc99_wscanf(const wchar_t *format, ...)
 {
     WITH_ARGUMENTS(format, green___isoc99_vwscanf(format, ap));
 }
+
+/* ---- err.h ---- */
+
+#define WITH_ARGUMENTS_VOID(call) \
+    do {                          \
+        va_list ap;               \
+        va_start(ap, format);     \
+        call;                     \
+        va_end(ap);               \
+    } while (0)
+
+void green_warn(const char *format, ...)
+{
+    WITH_ARGUMENTS_VOID(green_vwarn(format, ap));
+}
+
+void green_warnx(const char *format, ...)
+{
+    WITH_ARGUMENTS_VOID(green_vwarnx(format, ap));
+}
+
+void green_err(int status, const char *format, ...)
+{
+    WITH_ARGUMENTS_VOID(green_verr(status, format, ap));
+}
+
+void green_errx(int status, const char *format, ...)
+{
+    WITH_ARGUMENTS_VOID(green_verrx(status, format, ap));
+}

@@ -41,6 +41,30 @@ int green_sigsuspend(const sigset_t *mask)
     return -1;
 }
 
+/* One signal is taken out of the mask (X/Open), or the mask's first 32 are given (BSD). */
+int green___sigpause(int sig_or_mask, int is_sig)
+{
+    PASS_UNLESS_GREEN(__sigpause, sig_or_mask, is_sig);
+    sigset_t mask;
+    if (is_sig && (sig_or_mask < 1 || sig_or_mask >= _NSIG)) {
+        errno = EINVAL;
+        return -1;
+    }
+    uint64_t now = green_tls.self->mask;
+    signal_set_of(is_sig ? now & ~signal_bit(sig_or_mask) : (uint32_t)sig_or_mask, &mask);
+    return green_sigsuspend(&mask);
+}
+
+int green_sigpause(int mask)
+{
+    return green___sigpause(mask, 0);
+}
+
+int green___xpg_sigpause(int sig)
+{
+    return green___sigpause(sig, 1);
+}
+
 /* ---- For a signal, without its handler ---- */
 
 /* What of `set` the kernel has pending for the process or this OS thread. */

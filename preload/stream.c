@@ -12,10 +12,12 @@
 #include "preload/stream.h"
 
 #include <errno.h>
+#include <stdio_ext.h>
 #include <unistd.h>
 
 #include "coro/libc_stdio.h"
 #include "hub/hub.h"
+#include "preload/blocking.h"
 
 enum { LOOK_AGAIN_NS = 20000000 };
 
@@ -61,17 +63,53 @@ void green_funlockfile(FILE *f)
 
 /* ---- The ends of streams ---- */
 
-/* The stream is gone when libc returns: the lock is given up before the call, and taken again inside
- * by libc, of whom nobody else may be a user now. */
+/* Where libc writes what is left it holds the lock itself, and the stream is gone when it returns:
+ * so the writing, which may park, is done before, under a lock that others wait for politely. */
 int green_fclose(FILE *f)
 {
+    int error = 0;
     if (!patch_passes(PATCH_fclose)) {
         FILE *locked = f;
         stream_lock(f);
-        real.fflush(f); /* parks here, under a lock that the others wait for politely */
+        if (__fpending(f) && real.fflush(f))
+            error = errno;
         stream_unlock(&locked);
     }
-    return real.fclose(f);
+    int result = real.fclose(f);
+    if (error) {
+        errno = error;
+        return EOF;
+    }
+    return result;
+}
+
+/* libc walks the list of streams and takes each one's lock inside. */
+static long flush_all(void *unused)
+{
+    (void)unused;
+    return real.fflush(NULL);
+}
+
+int green_fflush(FILE *f)
+{
+    if (!f) {
+        PASS_UNLESS_GREEN(fflush, f);
+        return (int)blocking_call(flush_all, NULL);
+    }
+    STREAM_LOCKED(fflush, f);
+    return real.fflush(f);
+}
+
+static long close_all(void *unused)
+{
+    (void)unused;
+    return real.fcloseall();
+}
+
+int green_fcloseall(void)
+{
+    PASS_UNLESS_GREEN(fcloseall);
+    return (int)blocking_call(close_all, NULL);
 }
 
 FILE *green_freopen(const char *path, const char *mode, FILE *f)
