@@ -111,7 +111,7 @@ int green_pthread_setattr_default_np(const pthread_attr_t *attr)
     return error;
 }
 
-/* ---- What a thread has ------------------------------------------------------------------------ */
+/* ---- What a thread has ---- */
 
 static int attr_of_thread(struct thread *t, pthread_attr_t *attr)
 {

@@ -36,7 +36,7 @@ void bind_self(void)
     }
 }
 
-/* ---- Credentials and rights of one OS thread --------------------------------------------------- */
+/* ---- Credentials and rights of one OS thread ---- */
 
 int green_setfsuid(uid_t uid)
 {
@@ -81,12 +81,12 @@ long green_ptrace(enum __ptrace_request request, pid_t pid, void *address, void 
     return real.ptrace(request, pid, address, data);
 }
 
-/* ---- prctl ------------------------------------------------------------------------------------ */
+/* ---- prctl ---- */
 
 /* Does the operation change the calling OS thread? Those that only read, and those not known here,
  * change the process or nothing. The signal of PR_SET_PDEATHSIG comes when the parent's OS thread
- * ends, and goes to the process whichever of its threads asked: so it must be asked by one that does
- * not end, as the main OS thread never does. */
+ * ends, and goes to the process whichever of its threads asked: so it must be asked by one that
+ * does not end, as the main OS thread never does. */
 static bool prctl_binds(int option)
 {
     switch (option) {
@@ -126,7 +126,7 @@ int green_prctl(int option, unsigned long a, unsigned long b, unsigned long c, u
     return real.prctl(option, a, b, c, d);
 }
 
-/* ---- Nice ------------------------------------------------------------------------------------- */
+/* ---- Nice ---- */
 
 int green_nice(int increment)
 {
@@ -173,8 +173,7 @@ int green_setpriority(__priority_which_t which, id_t who, int priority)
         bind_self();
         return real.setpriority(which, 0, priority);
     }
-    return t->os_tid ? real.setpriority(which, (id_t)t->os_tid, priority)
-                     : nice_ask(t, priority);
+    return t->os_tid ? real.setpriority(which, (id_t)t->os_tid, priority) : nice_ask(t, priority);
 }
 
 int green_getpriority(__priority_which_t which, id_t who)

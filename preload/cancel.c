@@ -1,7 +1,8 @@
-/* Cancellation. Its state lies in libc's control block, so pthread_setcancelstate(), _settype(), the
- * forms of pthread_cleanup_push() and _pop(), and libc's own cancellation points inside real calls
- * all work on a green thread as they are, and the unwinding is libc's. What is left is to wake one
- * that is parked, and to reach one that blocks in a real call or computes on another OS thread.
+/* Cancellation. Its state lies in libc's control block, so pthread_setcancelstate(), _settype(),
+ * the forms of pthread_cleanup_push() and _pop(), and libc's own cancellation points inside real
+ * calls all work on a green thread as they are, and the unwinding is libc's. What is left is to
+ * wake one that is parked, and to reach one that blocks in a real call or computes on another OS
+ * thread.
  */
 #include "cancel.h"
 
@@ -25,7 +26,7 @@ void cancel_interrupted(void)
         real.pthread_testcancel();
 }
 
-/* ---- The signal ------------------------------------------------------------------------------- */
+/* ---- The signal ---- */
 
 /* libc's cancellation points switch to asynchronous cancellation while they are in the kernel. Sent
  * to an OS thread for the sake of one green thread, the signal may find another there, or the
@@ -63,7 +64,7 @@ static void cancel_install(void)
     }
 }
 
-/* ---- The calls -------------------------------------------------------------------------------- */
+/* ---- The calls ---- */
 
 static int cancel_green(struct thread *t)
 {

@@ -5,8 +5,8 @@
  * names that it has. Green threads' blocks are not in that list, and the thread pointer names one
  * whenever the signal finds a green thread running. So
  * - the handler is wrapped: it runs on the block that libc gave the OS thread;
- * - the call itself is made on an OS thread that stands on its own block: by a helper thread, unless
- *   the caller happens to.
+ * - the call itself is made by a helper thread, which stands on its own block, unless the caller
+ *   happens to.
  */
 #include <errno.h>
 #include <grp.h>
@@ -20,7 +20,7 @@
 #include "rawsignal.h"
 #include "thread.h"
 
-/* ---- The handler ------------------------------------------------------------------------------ */
+/* ---- The handler ---- */
 
 /* libc's; every thread that stores it stores the same. */
 static void (*_Atomic cred_libc_handler)(int, siginfo_t *, void *);
@@ -34,7 +34,8 @@ struct cred_signal {
 static long cred_signal_there(void *arg)
 {
     struct cred_signal *s = arg;
-    atomic_load(&cred_libc_handler)(s->sig, s->info, s->context);
+    void (*handler)(int, siginfo_t *, void *) = atomic_load(&cred_libc_handler);
+    handler(s->sig, s->info, s->context);
     return 0;
 }
 
@@ -58,7 +59,7 @@ static void cred_wrap_handler(void)
     raw_sigaction(RAW_SIGSETXID, &action, NULL);
 }
 
-/* ---- The calls -------------------------------------------------------------------------------- */
+/* ---- The calls ---- */
 
 /* One call: the function that is not NULL, with its arguments, and what came of it. */
 struct cred_call {
@@ -83,7 +84,7 @@ static int cred_dispatch(const struct cred_call *c)
     return c->list(c->count, c->groups);
 }
 
-/* Not inlined: errno is that of the control block on which it runs, whose owner may be elsewhere. */
+/* Not inlined: errno is that of the control block on which it runs. Its owner may be elsewhere. */
 static __attribute__((noinline)) long cred_make(void *arg)
 {
     struct cred_call *c = arg;

@@ -73,8 +73,8 @@ static bool join_deadlocks(const struct thread *t, const struct green *self)
         return !cancel_pending();
     if (self->foreign)
         return false;
-    uintptr_t life = atomic_load_explicit(&((const struct thread *)self)->life,
-                                          memory_order_relaxed);
+    uintptr_t life =
+        atomic_load_explicit(&((const struct thread *)self)->life, memory_order_relaxed);
     return (life & ~(uintptr_t)THREAD_FLAGS) == (uintptr_t)&t->green &&
            !libc_cancel_pending(t->green.coro.tp) && !cancel_pending();
 }
@@ -127,7 +127,7 @@ static int join_green(struct thread *t, void **result, const struct join_limit *
     return 0;
 }
 
-/* ---- The calls ---------------------------------------------------------------------------------
+/* ---- The calls ----
  * Foreign threads, too, may join a green one; and a green one an OS thread that is not ours. */
 
 static void join_call_ended(void *unused)
@@ -142,9 +142,8 @@ static int join_native(pthread_t id, void **result, const struct join_limit *lim
     int error;
     call_begin();
     pthread_cleanup_push(join_call_ended, NULL);
-    error = limit->deadline
-                ? real.pthread_clockjoin_np(id, result, limit->clock, limit->deadline)
-                : real.pthread_join(id, result);
+    error = limit->deadline ? real.pthread_clockjoin_np(id, result, limit->clock, limit->deadline)
+                            : real.pthread_join(id, result);
     pthread_cleanup_pop(1);
     return error;
 }
@@ -217,7 +216,7 @@ int green_pthread_detach(pthread_t id)
     return t ? detach_green(t) : real.pthread_detach(id);
 }
 
-/* ---- C11 -------------------------------------------------------------------------------------- */
+/* ---- C11 ---- */
 
 int green_thrd_join(thrd_t id, int *result)
 {

@@ -42,8 +42,7 @@ static bool key_run(unsigned key)
     if (!value)
         return false;
     pthread_setspecific(key, NULL);
-    void (*destructor)(void *) =
-        atomic_load_explicit(&key_destructor[key], memory_order_relaxed);
+    void (*destructor)(void *) = atomic_load_explicit(&key_destructor[key], memory_order_relaxed);
     if (destructor)
         destructor(value);
     return true;
@@ -71,7 +70,7 @@ void key_run_destructors(void)
         ;
 }
 
-/* ---- The calls, before the runtime has started too --------------------------------------------- */
+/* ---- The calls, before the runtime has started too ---- */
 
 int green_pthread_key_create(pthread_key_t *key, void (*destructor)(void *))
 {

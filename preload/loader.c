@@ -1,26 +1,24 @@
 /* dlopen: static TLS for threads that are older than the library, and a caller that libc no longer
  * sees.
  *
- * libc takes the return address of dlopen() for its caller, and a name without a slash is looked for
- * along the caller's RUNPATH (or RPATH). Behind this wrapper the caller is libgreen, which has
+ * libc takes the return address of dlopen() for its caller, and a name without a slash is looked
+ * for along the caller's RUNPATH (or RPATH). Behind this wrapper the caller is libgreen, which has
  * neither. So where the caller does have one, its directories are tried here, in libc's order.
  *
- * RTLD_DEEPBIND is left as it is. A library that is opened so finds libc's functions before ours:
- * its calls block, and the hub goes on elsewhere meanwhile. To drop the flag would mix up the symbols
- * that the program meant to keep apart: PHP opens every extension with it, below an Apache that
- * brings its own versions of their libraries.
+ * RTLD_DEEPBIND is left as it is: see rebind.c.
  */
-#include <errno.h>
 #include <limits.h>
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "config.h"
 #include "coro/libc.h"
 #include "hub/hub.h"
 #include "patch.h"
+#include "rebind.h"
 
-/* ---- Where the caller's libraries lie ---------------------------------------------------------- */
+/* ---- Where the caller's libraries lie ---- */
 
 static struct link_map *loader_caller(const void *address)
 {
@@ -109,14 +107,26 @@ static void *loader_open(const char *name, int mode, const void *return_address)
     return real.dlopen(name, mode);
 }
 
+static void *loader_open_deep(const char *name, int mode, const void *return_address)
+{
+    unsigned count = rebind_count();
+    void *handle = loader_open(name, mode, return_address);
+    if (handle)
+        rebind_since(count, handle);
+    return handle;
+}
+
 void *green_dlopen(const char *name, int mode)
 {
     const void *return_address = __builtin_extract_return_addr(__builtin_return_address(0));
+    bool started = hub_started();
     (void)patch_passes(PATCH_dlopen);
-    if (!hub_started())
-        return loader_open(name, mode, return_address);
-    libc_tls_loading();
-    void *handle = loader_open(name, mode, return_address);
-    libc_tls_loaded();
+    if (started)
+        libc_tls_loading();
+    void *handle = mode & RTLD_DEEPBIND && config_patches(GROUP_thread)
+                       ? loader_open_deep(name, mode, return_address)
+                       : loader_open(name, mode, return_address);
+    if (started)
+        libc_tls_loaded();
     return handle;
 }

@@ -11,7 +11,7 @@
 #include "coro/sys.h"
 #include "patch.h"
 
-/* ---- Asking the kernel ------------------------------------------------------------------------ */
+/* ---- Asking the kernel ---- */
 
 /* Would an OS thread of this process get that policy? Tried on the calling one and put back. */
 static int sched_ask_policy(int policy, const struct sched_param *param)
@@ -44,7 +44,7 @@ static int sched_ask_cpus(size_t size, const cpu_set_t *wanted, cpu_set_t *got)
     return 0;
 }
 
-/* ---- What a thread has ------------------------------------------------------------------------ */
+/* ---- What a thread has ---- */
 
 int sched_policy_of(const struct thread *t, struct sched_param *param)
 {
@@ -117,8 +117,7 @@ static int sched_get_cpus(const struct thread *t, size_t size, cpu_set_t *cpus)
     return 0;
 }
 
-int sched_inherit(struct thread_sched *to, const struct thread_sched *creator,
-                  const struct attr *a)
+int sched_inherit(struct thread_sched *to, const struct thread_sched *creator, const struct attr *a)
 {
     int error = 0;
     *to = *creator;
@@ -150,7 +149,7 @@ void sched_apply(void)
         sys_3(SYS_sched_setaffinity, 0, sizeof t->sched.cpus, &t->sched.cpus);
 }
 
-/* ---- The calls, by pthread_t ------------------------------------------------------------------ */
+/* ---- The calls, by pthread_t ---- */
 
 int green_pthread_setschedparam(pthread_t id, int policy, const struct sched_param *param)
 {
@@ -207,10 +206,10 @@ int green_pthread_getcpuclockid(pthread_t id, clockid_t *clock)
     return 0;
 }
 
-/* ---- The calls, by thread id ------------------------------------------------------------------ */
+/* ---- The calls, by thread id ---- */
 
-/* The green thread that `pid` names in a call that the kernel takes thread ids for; 0 is the caller,
- * and the process's id its main thread. NULL: the kernel knows it. */
+/* The green thread that `pid` names in a call that the kernel takes thread ids for; 0 is the
+ * caller, and the process's id its main thread. NULL: the kernel knows it. */
 static struct thread *sched_target(enum patch_id symbol, pid_t pid)
 {
     bool passes = patch_passes(symbol);
@@ -283,7 +282,7 @@ pid_t green_gettid(void)
     return thread_self() ? libc_tid((uintptr_t)__builtin_thread_pointer()) : real.gettid();
 }
 
-/* ---- Yielding --------------------------------------------------------------------------------- */
+/* ---- Yielding ---- */
 
 int green_sched_yield(void)
 {

@@ -21,8 +21,8 @@ int sched_policy_of(const struct thread *t, struct sched_param *param);
 /* The thread's processors; false when they do not fit. */
 bool sched_cpus_of(const struct thread *t, cpu_set_t *cpus);
 
-/* Give the calling OS thread what the calling green thread was told: when it becomes bound to it, in
- * the child that it forked, before it executes another program. A failure is left alone. */
+/* Give the calling OS thread what the calling green thread was told: when it becomes bound to it,
+ * in the child that it forked, before it executes another program. A failure is left alone. */
 void sched_apply(void);
 
 #pragma GCC visibility pop

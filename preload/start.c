@@ -73,7 +73,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     attr_start();
 }
 
-/* ---- main() ----------------------------------------------------------------------------------- */
+/* ---- main() ---- */
 
 static int (*start_program)(int, char **, char **); /* set once, by the loader's thread */
 

@@ -1,5 +1,5 @@
-/* Figures at exit, as text or as JSON. No stdio and no memory of the program's is used: it may be in
- * any state. */
+/* Figures at exit, as text or as JSON. No stdio and no memory of the program's is used: it may be
+ * in any state. */
 #include "stats.h"
 
 #include <fcntl.h>

@@ -22,7 +22,7 @@ static struct thread thread_main;
 /* Threads of the program that have not ended: when it falls to 0 the process exits. */
 static _Atomic size_t thread_count;
 
-/* ---- Who is who ------------------------------------------------------------------------------- */
+/* ---- Who is who ---- */
 
 struct thread *thread_of(pthread_t id)
 {
@@ -57,7 +57,7 @@ struct thread *thread_of_tid(pid_t tid)
     return search.found;
 }
 
-/* ---- The end ---------------------------------------------------------------------------------- */
+/* ---- The end ---- */
 
 static void thread_owner_died(void *mutex, void *data)
 {
@@ -140,7 +140,7 @@ void thread_main_exited(void *value)
     thread_run(&thread_main);
 }
 
-/* ---- Making ----------------------------------------------------------------------------------- */
+/* ---- Making ---- */
 
 /* The first pthread_create() starts the runtime, when the program's main thread makes it. */
 static bool thread_runtime_start(void)
@@ -198,7 +198,7 @@ static int thread_create_green(pthread_t *id, const pthread_attr_t *attr, void *
     return 0;
 }
 
-/* ---- Threads that are OS threads -------------------------------------------------------------- */
+/* ---- Threads that are OS threads ---- */
 
 /* Once the runtime runs, the end of the last thread of either sort ends the process. */
 struct thread_native {
@@ -241,12 +241,12 @@ static int thread_create_native(pthread_t *id, const pthread_attr_t *attr, void 
     return error;
 }
 
-/* ---- pthread_create and thrd_create ----------------------------------------------------------- */
+/* ---- pthread_create and thrd_create ---- */
 
 enum thread_way { THREAD_BY_LIBC, THREAD_NATIVE, THREAD_GREEN };
 
-/* What becomes of a thread made here. An OS thread where a foreign one makes it, or a bound one: the
- * new thread inherits the kernel state that its creator changed for itself. */
+/* What becomes of a thread made here. An OS thread where a foreign one makes it, or a bound one:
+ * the new thread inherits the kernel state that its creator changed for itself. */
 static enum thread_way thread_way(enum patch_id symbol)
 {
     if (!patch_passes(symbol) || thread_runtime_start())
@@ -297,7 +297,7 @@ void green_thrd_exit(int result)
     real.thrd_exit(result);
 }
 
-/* ---- Fork ------------------------------------------------------------------------------------- */
+/* ---- Fork ---- */
 
 /* libc counts the caller as the main thread from now on, and so its memory is not to be reused. */
 void thread_after_fork(void)

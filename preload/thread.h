@@ -24,7 +24,8 @@ enum {
 };
 
 /* What the scheduling calls were told about a thread; nothing of it is the kernel's, unless the
- * thread is bound (sched.c). Written by whoever calls, under no lock: a word is as good as another. */
+ * thread is bound (sched.c). Written by whoever calls, under no lock: a word is as good as another.
+ */
 struct thread_sched {
     bool has_policy; /* else: what the process's OS threads have */
     bool has_cpus;
@@ -41,14 +42,14 @@ struct thread {
     void *arg;
     void *result;
     _Atomic uintptr_t life;
-    uint32_t epoch;        /* thread_epoch when it was made */
-    bool c11;              /* start is a thrd_start_t */
-    bool main;             /* runs main() */
-    bool kept;             /* its memory is never reused: the main thread, one that forked */
-    bool started;          /* start has been called */
-    bool destroyed;        /* destructors have run */
-    pid_t os_tid;          /* of a bound thread: its OS thread; else 0 */
-    _Atomic int nice;      /* wanted by another thread's setpriority(); THREAD_NO_NICE: nothing */
+    uint32_t epoch;   /* thread_epoch when it was made */
+    bool c11;         /* start is a thrd_start_t */
+    bool main;        /* runs main() */
+    bool kept;        /* its memory is never reused: the main thread, one that forked */
+    bool started;     /* start has been called */
+    bool destroyed;   /* destructors have run */
+    pid_t os_tid;     /* of a bound thread: its OS thread; else 0 */
+    _Atomic int nice; /* wanted by another thread's setpriority(); THREAD_NO_NICE: nothing */
     struct thread_sched sched;
 };
 
@@ -72,11 +73,13 @@ static inline struct thread *thread_self(void)
 }
 
 /* The green thread of a pthread_t that pthread_create() or pthread_self() gave, ended or not; NULL
- * when it is an OS thread that is not ours (every one before the runtime has started). Any thread. */
+ * when it is an OS thread that is not ours (every one before the runtime has started). Any thread.
+ */
 struct thread *thread_of(pthread_t id);
 
-/* The living green thread that gettid() names `tid` on; NULL when there is none. The main thread has
- * the process's id. Takes the lock of the list of threads; any thread, not async-signal-safe. */
+/* The living green thread that gettid() names `tid` on; NULL when there is none. The main thread
+ * has the process's id. Takes the lock of the list of threads; any thread, not async-signal-safe.
+ */
 struct thread *thread_of_tid(pid_t tid);
 
 static inline pthread_t thread_id(const struct thread *t)

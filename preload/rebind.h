@@ -1,0 +1,17 @@
+/* Libraries opened with RTLD_DEEPBIND. */
+#ifndef PRELOAD_REBIND_H
+#define PRELOAD_REBIND_H
+
+#pragma GCC visibility push(hidden)
+
+/* How many objects are loaded now: for rebind_since(). */
+unsigned rebind_count(void);
+
+/* In the objects that were loaded after the first `count`, by the dlopen() that returned `handle`:
+ * references that the loader bound, or will bind, to a function of libc's that libgreen takes over
+ * become references to libgreen's. Any thread. */
+void rebind_since(unsigned count, void *handle);
+
+#pragma GCC visibility pop
+
+#endif
