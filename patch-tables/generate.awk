@@ -358,7 +358,8 @@ function write_prototypes(    i, file, ret) {
         if (row_name[i] in unchecked)
             print "/* " row_name[i] ": " unchecked[row_name[i]] " */" > file
         else if (row_args[i] == "VARIADIC")
-            print "SAME(" row_name[i] ", __typeof__(" row_ret[i] "(*)" row_params[i] "));" > file
+            print row_ret[i] " row_" row_name[i] row_params[i] ";\nSAME(" row_name[i] \
+                ", __typeof__(&row_" row_name[i] "));" > file
         else
             print "SAME(" row_name[i] ", __typeof__(((struct real *)0)->" row_name[i] "));" > file
     }
