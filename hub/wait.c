@@ -205,11 +205,10 @@ enum wait_result wait_release(enum wait_kind kind, const void *key, int (*releas
 
 /* ---- Waking ---- */
 
-size_t wake(enum wait_kind kind, const void *key, size_t max, uint32_t bits)
+/* Apart from their callers, so that those save no registers where nobody waits. */
+static __attribute__((noinline)) size_t wake_found(struct bucket *b, enum wait_kind kind,
+                                                   const void *key, size_t max, uint32_t bits)
 {
-    struct bucket *b = bucket_of(kind, key);
-    if (__builtin_expect(!atomic_load_explicit(&b->count, memory_order_relaxed), 1))
-        return 0;
     int before = atomic_load_explicit(&green_tls.in, memory_order_relaxed);
     if (!before)
         enter();
@@ -221,11 +220,17 @@ size_t wake(enum wait_kind kind, const void *key, size_t max, uint32_t bits)
     return woken;
 }
 
-void wake_lock(enum wait_kind kind, const void *key)
+size_t wake(enum wait_kind kind, const void *key, size_t max, uint32_t bits)
 {
     struct bucket *b = bucket_of(kind, key);
     if (__builtin_expect(!atomic_load_explicit(&b->count, memory_order_relaxed), 1))
-        return;
+        return 0;
+    return wake_found(b, kind, key, max, bits);
+}
+
+static __attribute__((noinline)) void wake_lock_found(struct bucket *b, enum wait_kind kind,
+                                                      const void *key)
+{
     struct green *g = enter();
     lock_acquire(&b->lock);
     struct waiter *w = bucket_find(b, kind, key);
@@ -246,6 +251,13 @@ void wake_lock(enum wait_kind kind, const void *key)
         sched_switch(g, AFTER_YIELD);
     }
     leave();
+}
+
+void wake_lock(enum wait_kind kind, const void *key)
+{
+    struct bucket *b = bucket_of(kind, key);
+    if (__builtin_expect(atomic_load_explicit(&b->count, memory_order_relaxed) != 0, 0))
+        wake_lock_found(b, kind, key);
 }
 
 long wait_requeue(enum wait_kind kind, const void *from, size_t wake_max, const void *to,
