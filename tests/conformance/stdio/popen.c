@@ -5,17 +5,43 @@
 #include "kit/expect.h"
 #include "kit/threads.h"
 
+/* What children wait for before they go on; another thread writes it. */
+static int feed[2];
+
+static void let_go(void *unused)
+{
+    (void)unused;
+    MUST(write(feed[1], "\n", 1));
+}
+
+static FILE *popen_with_feed(const char *format)
+{
+    char command[128];
+    MUST(pipe(feed));
+    snprintf(command, sizeof(command), format, feed[0], feed[0]);
+    FILE *stream = popen(command, "r");
+    MUST_BE(stream != NULL);
+    return stream;
+}
+
+static void close_feed(void)
+{
+    close(feed[0]);
+    close(feed[1]);
+}
+
 static void reading(void)
 {
     char line[64];
-    FILE *in = popen("sleep 0.1; echo one; sleep 0.05; echo two", "r");
-    MUST_BE(in != NULL);
-    unsigned long ticks = ticker_now();
-    HOLDS(fgets(line, sizeof(line), in) != NULL && strcmp(line, "one\n") == 0, "the first line");
-    HOLDS(ticker_now() != ticks, "others ran meanwhile");
-    HOLDS(fgets(line, sizeof(line), in) != NULL && strcmp(line, "two\n") == 0, "the second");
+    char *result;
+    FILE *in = popen_with_feed("read x <&%d; echo one; read x <&%d; echo two");
+    WHILE(let_go, NULL, result = fgets(line, sizeof(line), in));
+    HOLDS(result == line && strcmp(line, "one\n") == 0, "the first line");
+    WHILE(let_go, NULL, result = fgets(line, sizeof(line), in));
+    HOLDS(result == line && strcmp(line, "two\n") == 0, "the second");
     HOLDS(fgets(line, sizeof(line), in) == NULL && feof(in), "the end");
     EQUALS(pclose(in), 0, "pclose");
+    close_feed();
 }
 
 static void writing(void)
@@ -71,12 +97,11 @@ static void statuses(void)
 
 static void pclose_waits(void)
 {
-    FILE *stream = popen("sleep 0.2", "r");
-    unsigned long ticks = ticker_now();
-    int64_t began = moment();
-    EQUALS(pclose(stream), 0, "pclose");
-    LASTED(began, 150, "waits for the child");
-    HOLDS(ticker_now() != ticks, "others ran meanwhile");
+    int status;
+    FILE *stream = popen_with_feed("exec >&-; read x <&%d; exit 5");
+    WHILE(let_go, NULL, status = pclose(stream));
+    EXPECT_EXITS(status, 5);
+    close_feed();
 }
 
 /* Several threads with a child each, at once. */

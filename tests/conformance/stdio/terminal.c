@@ -41,24 +41,33 @@ static void lines(void)
     close(master);
 }
 
-/* The child has the terminal as its own; its ticker moves while it asks. */
+/* The child has the terminal as its own. While it asks, a thread of it goes on, and only then is
+ * it answered. */
+static int progress[2];
+
+static void *go_on(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        sleep_ms(1);
+        if (write(progress[1], "p", 1) != 1)
+            return NULL;
+    }
+}
+
 static int ask(void)
 {
     close(master);
     if (login_tty(slave) != 0)
         return 2;
-    ticker_start();
-    unsigned long ticks = ticker_now();
+    start(go_on, NULL);
     char *word = getpass("Password: ");
-    if (ticker_now() == ticks)
-        return 3;
-    ticker_stop();
     return word != NULL && strcmp(word, "secret") == 0 ? 0 : 4;
 }
 
 static void *answer(void *unused)
 {
-    char seen[256] = "";
+    char seen[256] = "", steps[256];
     size_t length = 0;
     (void)unused;
     while (strstr(seen, "Password: ") == NULL && length < sizeof(seen) - 1) {
@@ -67,7 +76,10 @@ static void *answer(void *unused)
             return (void *)1;
         length += (size_t)n;
     }
-    sleep_ms(50);
+    sleep_ms(20);
+    for (int i = 0; i < 5; i++)
+        if (read(progress[0], steps, sizeof(steps)) <= 0)
+            return (void *)1;
     MUST(write(master, "secret\n", 7));
     return NULL;
 }
@@ -75,10 +87,13 @@ static void *answer(void *unused)
 static void password(void)
 {
     MUST(openpty(&master, &slave, NULL, NULL, NULL));
+    MUST(pipe(progress));
     pthread_t thread = start(answer, NULL);
     int status = child_run(ask);
     EXPECT_EXITS(status, 0);
-    EQUALS((long)finish(thread), 0, "the prompt came");
+    EQUALS((long)finish(thread), 0, "the prompt came, and its thread went on");
+    close(progress[0]);
+    close(progress[1]);
     close(slave);
     close(master);
 }
