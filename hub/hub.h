@@ -232,7 +232,7 @@ enum { IO_POLL_MAX = 64 };
 enum wait_result io_wait_any(const struct io_poll *set, size_t n, int64_t deadline, int flags);
 
 /* Bookkeeping of descriptor numbers. Any thread; before the runtime starts as well. */
-enum fd_kind { FD_UNKNOWN, FD_FILE, FD_PIPE, FD_SOCKET, FD_TTY, FD_EPOLL, FD_EVENT, FD_OTHER };
+enum fd_kind { FD_UNKNOWN, FD_FILE, FD_PIPE, FD_SOCKET, FD_TTY, FD_EPOLL, FD_EVENT, FD_SIGNAL, FD_OTHER };
 enum {
     FD_STREAM = 1,   /* a stream socket or pipe: a short read means that it is drained */
     FD_OURS = 2,     /* the open file description is this process's and this number's alone */

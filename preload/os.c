@@ -18,6 +18,7 @@
 #include "iotry.h"
 #include "iovec.h"
 #include "patch.h"
+#include "signalfd.h"
 
 enum { TTY_AT_ONCE = 1024 }; /* bytes that a terminal that is ready takes without blocking */
 
@@ -156,6 +157,9 @@ static ssize_t os_read(int fd, const struct iovec *iov, int count, int flags, bo
 ssize_t green_read(int fd, void *buf, size_t len)
 {
     PASS_UNLESS_GREEN(read, fd, buf, len);
+    struct fd_entry *e = fd_entry(fd);
+    if (e && atomic_load_explicit(&e->kind, memory_order_relaxed) == FD_SIGNAL)
+        return signalfd_read(fd, buf, len);
     struct iovec iov = {buf, len < IOTRY_MOST ? len : IOTRY_MOST};
     return len && len <= SSIZE_MAX ? os_read(fd, &iov, 1, 0, true) : real.read(fd, buf, len);
 }
