@@ -21,6 +21,13 @@ static struct {
 static size_t mask_uncounted; /* users that found the table full: nothing is blocked for sure */
 static uint64_t mask_common;
 
+uint64_t hub_mask_all = ~((UINT64_C(1) << 31) | (UINT64_C(1) << 32)); /* written at start only */
+
+void hub_leave_open(int sig)
+{
+    hub_mask_all &= ~(UINT64_C(1) << (sig - 1));
+}
+
 static void mask_changed(void)
 {
     uint64_t common = mask_uncounted ? 0 : ~(uint64_t)0;

@@ -186,6 +186,10 @@ void green_set_mask(struct green *g, uint64_t mask);
  * frame returns. */
 void green_mask_is(struct green *g, uint64_t mask);
 
+/* From now on no OS thread of the runtime's blocks this signal, whatever green threads' masks say.
+ * Called at start. */
+void hub_leave_open(int sig);
+
 /* Tell the kernel of the running green thread's alternate stack now (alt_stack, alt_size). */
 void green_alt_stack_changed(struct green *g);
 

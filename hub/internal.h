@@ -213,8 +213,9 @@ static inline void monitor_wake(void)
 
 /* ---- native.c ---- */
 
-/* The kernel's form of a mask of all signals but 32 and 33. */
-#define MASK_ALL (~(((uint64_t)1 << 31) | ((uint64_t)1 << 32)))
+/* The kernel's form of a mask of all signals but 32, 33 and what hub_leave_open() named. */
+extern uint64_t hub_mask_all;
+#define MASK_ALL hub_mask_all
 int native_thread(void *(*fn)(void *), void *arg, size_t stack);
 
 /* ---- offload.c ---- */

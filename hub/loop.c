@@ -229,6 +229,7 @@ struct hub *hub_new(unsigned index)
     if (!h)
         return NULL;
     h->index = index;
+    h->now = clock_now();
     atomic_store(&h->next_deadline, DEADLINE_NEVER);
     h->coro = coro_new(&attr, green_extra, hub_run, h);
     if (!h->coro || hub_loop_open(h))

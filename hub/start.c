@@ -1,15 +1,19 @@
 /* Start of the runtime, and the life of green threads. */
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "../coro/libc.h"
 #include "alloc.h"
 #include "gen/real.h"
 #include "internal.h"
+#include "look.h"
 
 /* Every live green thread. Guarded by its lock. */
 static struct lock list_lock;
-static struct green *green_list_head; /* read by libgreen-gdb.py too */
+static struct green *green_list_head; /* the newest; read by libgreen-gdb.py too */
+static struct green *list_tail;       /* the oldest */
+static struct green *list_cursor;     /* where green_slice() goes on */
 static size_t list_count, list_peak;
 static uint64_t list_made;
 
@@ -30,6 +34,8 @@ static void list_add(struct green *g)
     g->all_next = green_list_head;
     if (green_list_head)
         green_list_head->all_prev = g;
+    else
+        list_tail = g;
     green_list_head = g;
     g->id = ++list_made;
     if (++list_count > list_peak)
@@ -46,6 +52,10 @@ static void list_remove(struct green *g)
         green_list_head = g->all_next;
     if (g->all_next)
         g->all_next->all_prev = g->all_prev;
+    else
+        list_tail = g->all_prev;
+    if (list_cursor == g)
+        list_cursor = g->all_prev;
     list_count--;
     lock_release(&list_lock);
 }
@@ -59,6 +69,59 @@ void green_each(void (*f)(struct green *g, void *data), void *data)
     lock_release(&list_lock);
     if (!before)
         leave();
+}
+
+/* The lock, if it comes free soon: its holder may be stuck, or be the thread that a signal handler
+ * of ours interrupted. */
+static bool list_lock_soon(void)
+{
+    for (int tries = 0; tries < 500; tries++) {
+        int zero = 0;
+        if (atomic_compare_exchange_strong(&list_lock.word, &zero, 1))
+            return true;
+        struct timespec ts = {0, 10000};
+        sys_2(SYS_nanosleep, &ts, NULL);
+    }
+    return false;
+}
+
+/* Green threads are never unmapped, so that going on without the lock can miss some or meet some
+ * twice, and nothing worse; ids only grow on the way from the oldest, which ends it. */
+size_t green_slice(struct green_look *out, size_t n, bool first, bool *locked)
+{
+    static uint64_t newest, before;
+    size_t got = 0;
+    *locked = list_lock_soon();
+    if (first) {
+        list_cursor = list_tail;
+        newest = list_made;
+        before = 0;
+    }
+    struct green *g = list_cursor;
+    while (g && got < n && g->id <= newest && g->id > before) {
+        before = g->id;
+        look_at(g, &out[got++]);
+        g = g->all_prev;
+    }
+    list_cursor = got ? g : NULL;
+    if (*locked)
+        lock_release(&list_lock);
+    return got;
+}
+
+bool green_find(uint64_t id, pid_t tid, struct green_look *out)
+{
+    bool found = false, locked = list_lock_soon();
+    struct green *g = list_tail;
+    for (uint64_t before = 0; g && !found && g->id > before; g = g->all_prev) {
+        before = g->id;
+        found = id ? g->id == id : libc_tid(g->coro.tp) == tid;
+        if (found)
+            look_at(g, out);
+    }
+    if (locked)
+        lock_release(&list_lock);
+    return found;
 }
 
 size_t green_count(void)
@@ -211,7 +274,8 @@ static _Noreturn void fork_failed(void)
 static void list_fork(struct green *g)
 {
     lock_init(&list_lock);
-    green_list_head = g;
+    green_list_head = list_tail = g;
+    list_cursor = NULL;
     list_count = list_peak = g ? 1 : 0;
     if (g)
         g->all_next = g->all_prev = NULL;

@@ -22,6 +22,7 @@
 #define INITIAL_GROUPS(value) (value)
 #define INITIAL_SIGNAL(value) (value)
 #define INITIAL_SYMBOLS(value) {0}
+#define INITIAL_PATH(value) {0}
 /* clang-format on */
 
 /* Each type of a row, and the C type that its field must have. */
@@ -33,6 +34,7 @@
 #define TYPE_CHOICE(field) CONFIG_CHOICE + 0 * sizeof(_Generic(field, int : 1))
 #define TYPE_GROUPS(field) CONFIG_GROUP_LIST + 0 * sizeof(_Generic(field, uint32_t : 1))
 #define TYPE_SIGNAL(field) CONFIG_SIGNAL + 0 * sizeof(_Generic(field, int : 1))
+#define TYPE_PATH(field) CONFIG_PATH + 0 * sizeof(_Generic(field, char * : 1))
 #define TYPE_SYMBOLS(field) CONFIG_SYMBOL_LIST + 0 * sizeof(_Generic(field, char * : 1))
 
 #define RANGE(lowest, highest) .low = (lowest), .high = (highest)
@@ -267,6 +269,20 @@ static bool config_symbols(const char *list, char *into, struct config_text *why
     return true;
 }
 
+static bool config_path(const char *path, char *into, struct config_text *why)
+{
+    size_t length = config_length(path);
+    if (length == 0 || length >= CONFIG_PATH_MAX) {
+        config_append(why, "not a path of 1 to ");
+        config_append_number(why, CONFIG_PATH_MAX - 1);
+        config_append(why, " bytes");
+        return false;
+    }
+    for (size_t i = 0; i <= length; i++)
+        into[i] = path[i];
+    return true;
+}
+
 /* Signals by their numbers on every Linux but MIPS, Alpha, SPARC and PA-RISC. */
 static const struct {
     const char *name;
@@ -363,6 +379,8 @@ bool config_set(struct green_config *into, const struct config_option *option, c
         return config_groups(value, field, why);
     case CONFIG_SYMBOL_LIST:
         return config_symbols(value, field, why);
+    case CONFIG_PATH:
+        return config_path(value, field, why);
     case CONFIG_FLAG:
         if ((place = config_choice(option->words, value)) < 0)
             break;

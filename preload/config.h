@@ -14,7 +14,10 @@ enum { GREEN_DNS_CARES, GREEN_DNS_OFFLOAD, GREEN_DNS_NATIVE };
 enum { GREEN_CHILDREN_INHERIT, GREEN_CHILDREN_OFF };
 enum { GREEN_STATS_OFF, GREEN_STATS_TEXT, GREEN_STATS_JSON };
 
-enum { CONFIG_LIST_MAX = 1024 }; /* bytes of a list of symbols, with its end */
+enum {
+    CONFIG_LIST_MAX = 1024, /* bytes of a list of symbols, with its end */
+    CONFIG_PATH_MAX = 512,  /* of a path */
+};
 
 /* One field for each row of options.def. Written before any other code of the process runs, then
  * immutable. Holds the defaults until config_read() was called. */
@@ -31,6 +34,7 @@ struct green_config {
     int dns;                    /* GREEN_DNS_... */
     int children;               /* GREEN_CHILDREN_... */
     int dump_signal;            /* 0: none */
+    char dump_file[CONFIG_PATH_MAX]; /* "": stderr */
     int stats;                  /* GREEN_STATS_... */
     char bind[CONFIG_LIST_MAX]; /* names separated by commas; "": none */
 };
@@ -65,6 +69,7 @@ enum config_type {
     CONFIG_GROUP_LIST,
     CONFIG_SIGNAL,
     CONFIG_SYMBOL_LIST,
+    CONFIG_PATH,
 };
 
 /* A row of options.def. */

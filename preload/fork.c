@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "debug/report.h"
 #include "hub/hub.h"
 #include "preload/name.h"
 #include "preload/patch.h"
@@ -24,6 +25,7 @@ static void fork_child(void)
     signal_fork();
     thread_after_fork();
     stats_after_fork();
+    report_fork();
     sched_apply(); /* the child's OS thread is the caller's alone */
     name_apply();
     fd_shared_all();

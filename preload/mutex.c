@@ -70,6 +70,8 @@ static inline bool mutex_take_alone(pthread_mutex_t *m)
 {
     if (m->__data.__lock)
         return false;
+    if (__builtin_expect(!lock_owner, 0))
+        lock_owner = lock_tid();
     m->__data.__lock = 1;
     m->__data.__owner = lock_owner;
     m->__data.__nusers++;

@@ -136,7 +136,10 @@ def owner_of(mutex, threads):
 def thread_number(g):
     """The id that libc keeps as the owner of locks."""
     try:
-        return int(gdb.parse_and_eval("((struct libc_pthread *)%d)->tid" % int(g["coro"]["tp"])))
+        block = int(g["coro"]["tp"]) + int(gdb.parse_and_eval("(long)PTHREAD_HEADER"))
+        if stack_register() == "sp":
+            block -= int(gdb.parse_and_eval("(long)PTHREAD_SIZE"))
+        return int(gdb.parse_and_eval("((struct libc_pthread *)%d)->tid" % block))
     except gdb.error:
         return -1
 
@@ -148,7 +151,9 @@ def wait_of(g, threads):
     if kind in ("WAIT_FD", "WAIT_POLL"):
         fd = int(wanted)
         what += " %d%s" % (fd, peer_of(fd))
-    elif kind == "WAIT_SLEEP":
+    elif kind == "WAIT_JOIN" and int(wanted):
+        what += " %d" % int(wanted.cast(gdb.lookup_type("struct green").pointer())["id"])
+    elif kind in ("WAIT_SLEEP", "WAIT_OFFLOAD", "WAIT_DNS", "WAIT_SIGNALS", "WAIT_CHILD"):
         pass
     elif what and int(wanted):
         what += " %#x" % int(wanted)

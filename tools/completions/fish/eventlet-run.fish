@@ -52,7 +52,7 @@ eventlet-run --list-options 2>/dev/null | while read -l -d \t name value words d
             set how -x -a '(__eventlet_run_signals)'
         case carriers
             set how -x -a auto
-        case lib
+        case lib '*-file'
             set how -r -F
         case '*'
             switch $value

@@ -1,0 +1,13 @@
+/* No second thread. */
+#include <stdio.h>
+#include <unistd.h>
+
+int main(void)
+{
+    char byte;
+    puts("ready");
+    fflush(stdout);
+    while (read(0, &byte, 1) < 0)
+        ;
+    return 0;
+}
