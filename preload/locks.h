@@ -12,6 +12,7 @@
 #include "coro/libc.h"
 #include "hub/hub.h"
 #include "preload/patch.h"
+#include "preload/thread.h"
 
 /* ---- How a function begins ---- */
 
@@ -68,6 +69,33 @@ extern __thread pid_t lock_owner __attribute__((visibility("hidden"), tls_model(
 /* When lock_fuel fell below 0: fills up, and yields but for the first time. On a green thread that
  * is attached; may switch. */
 void lock_refuel(void);
+
+enum { LOCK_COUNT_BITS = 24 };
+
+static inline unsigned lock_count_tag(void)
+{
+    return thread_epoch & ((1u << (32 - LOCK_COUNT_BITS)) - 1);
+}
+
+/* A number of waiting threads that stands in a lock or beside it. In a forked child the threads of
+ * the parent are gone, so the number is tagged with the process: another's is none. */
+static inline unsigned lock_count(_Atomic unsigned *tagged)
+{
+    unsigned n = atomic_load(tagged);
+    return n >> LOCK_COUNT_BITS == lock_count_tag() ? n & ((1u << LOCK_COUNT_BITS) - 1) : 0;
+}
+
+/* Returns how many there are then. */
+static inline unsigned lock_count_add(_Atomic unsigned *tagged, int change)
+{
+    unsigned before = atomic_load_explicit(tagged, memory_order_relaxed), now;
+    do {
+        bool ours = before >> LOCK_COUNT_BITS == lock_count_tag();
+        now = (ours ? before & ((1u << LOCK_COUNT_BITS) - 1) : 0) + (unsigned)change;
+    } while (
+        !atomic_compare_exchange_weak(tagged, &before, lock_count_tag() << LOCK_COUNT_BITS | now));
+    return now;
+}
 
 /* ---- Locks that other processes share ---- */
 

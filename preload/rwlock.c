@@ -32,7 +32,7 @@ static inline _Atomic unsigned *rwlock_starved(pthread_rwlock_t *l)
 static inline bool rwlock_defers(pthread_rwlock_t *l)
 {
     return __builtin_expect(l->__data.__flags == PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP, 0) &&
-           atomic_load(rwlock_writers_waiting(l));
+           lock_count(rwlock_writers_waiting(l));
 }
 
 static inline bool rwlock_is_shared(const pthread_rwlock_t *l)
@@ -71,10 +71,10 @@ static void rwlock_wait(struct rwlock_try *t, uint32_t who, int64_t deadline)
         if (r == WAIT_TIMED_OUT)
             t->error = ETIMEDOUT;
         else if (r != WAIT_NOT_NEEDED && !ready(t) && ++lost == LOCK_STARVED)
-            atomic_fetch_add(rwlock_starved(t->lock), 1);
+            lock_count_add(rwlock_starved(t->lock), 1);
     }
     if (lost >= LOCK_STARVED)
-        atomic_fetch_sub(rwlock_starved(t->lock), 1);
+        lock_count_add(rwlock_starved(t->lock), -1);
 }
 
 static int rwlock_read_wait(pthread_rwlock_t *l, int64_t deadline)
@@ -87,9 +87,9 @@ static int rwlock_read_wait(pthread_rwlock_t *l, int64_t deadline)
 static int rwlock_write_wait(pthread_rwlock_t *l, int64_t deadline)
 {
     struct rwlock_try t = {l, EBUSY};
-    atomic_fetch_add(rwlock_writers_waiting(l), 1);
+    lock_count_add(rwlock_writers_waiting(l), 1);
     rwlock_wait(&t, RWLOCK_WRITER, deadline);
-    unsigned others = atomic_fetch_sub(rwlock_writers_waiting(l), 1) - 1;
+    unsigned others = lock_count_add(rwlock_writers_waiting(l), -1);
     if (t.error && !others) /* readers that deferred to this writer need not any more */
         wake(WAIT_RWLOCK, l, SIZE_MAX, RWLOCK_READER);
     return t.error;
@@ -267,7 +267,7 @@ static int rwlock_release(pthread_rwlock_t *l, bool *starved)
 {
     bool writer = l->__data.__cur_writer != 0; /* the caller holds it, so it is the caller */
     bool writers_first = !writer || l->__data.__flags != PTHREAD_RWLOCK_PREFER_READER_NP;
-    *starved = atomic_load_explicit(rwlock_starved(l), memory_order_relaxed) != 0;
+    *starved = lock_count(rwlock_starved(l)) != 0;
     int left = writer ? -1 : rwlock_reader_leaves(l);
     if (left > 0)
         return 0;

@@ -39,7 +39,7 @@ int sem_queue_wait(sem_t *sem, int64_t deadline, bool limited, bool polls)
             if (sem_ready(sem))
                 error = 0;
             else if (++lost == LOCK_STARVED)
-                atomic_fetch_add(&sem_starving, 1);
+                lock_count_add(&sem_starving, 1);
             break;
         case WAIT_TIMED_OUT:
             if (until == deadline)
@@ -54,14 +54,14 @@ int sem_queue_wait(sem_t *sem, int64_t deadline, bool limited, bool polls)
             break;
         case WAIT_CANCELLED:
             if (lost >= LOCK_STARVED)
-                atomic_fetch_sub(&sem_starving, 1);
+                lock_count_add(&sem_starving, -1);
             lost = 0;
             cancel_act();
             break;
         }
     }
     if (lost >= LOCK_STARVED)
-        atomic_fetch_sub(&sem_starving, 1);
+        lock_count_add(&sem_starving, -1);
     return error;
 }
 
@@ -71,7 +71,7 @@ static int sem_wait_until(sem_t *sem, clockid_t clock, const struct timespec *ab
     cancel_act();
     if (--lock_fuel < 0)
         lock_refuel();
-    else if (__builtin_expect(atomic_load_explicit(&sem_starving, memory_order_relaxed), 0))
+    else if (__builtin_expect(lock_count(&sem_starving), 0))
         green_yield();
     if (sem_ready(sem))
         return 0;
