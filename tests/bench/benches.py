@@ -133,7 +133,12 @@ def remembered(key, function):
     """One run serves the cells that show different figures of it."""
     def once():
         if key not in _memory:
-            _memory[key] = function()
+            try:
+                _memory[key] = function()
+            except Failed as error:
+                _memory[key] = error
+        if isinstance(_memory[key], Failed):
+            raise _memory[key]
         return _memory[key]
     return once
 

@@ -329,10 +329,11 @@ grown() {
 
 # --- a case: native run, green run, comparison -------------------------------------------------
 
-# A case file sets case_needs (commands), case_threads (bound on OS threads, default none),
+# A case file sets case_package (whose version the table names), case_needs (commands), case_threads (bound on OS threads, default none),
 # case_log_errors (a regular expression that its output must not match), case_ignore (lines that may
 # differ), and defines case_setup, case_serve, case_load; case_stop where SIGTERM to `server` is not
 # all. The server under test is called `server`.
+case_package=""
 case_needs=""
 case_threads=0
 case_log_errors=""
@@ -404,6 +405,20 @@ memory_at_most() {
     [ $((g * 100)) -le $((n * $1)) ] || fail "weighed $g KB at the peak, native $n: over $1 %"
 }
 
+# One line of the table that a run makes (SMOKE_TABLE): program, version, and native and green rate of
+# the first load, most OS threads, and memory at the peak in MiB.
+table_line() {
+    local mode first line
+    [ -n "${SMOKE_TABLE:-}" ] || return
+    line="$1|$(dpkg-query -W -f='${Version}' "$case_package" 2>/dev/null)"
+    for mode in native green; do
+        first=$(ls "$WORK/$mode"/load.* 2>/dev/null | sort -t . -k 3 -n | head -n 1)
+        line="$line|$(reported "$first" rate)|$(reported "$WORK/$mode/server.report" threads_peak)"
+        line="$line|$(($(reported "$WORK/$mode/server.report" total_kb) / 1024))"
+    done
+    echo "$line" >>"$SMOKE_TABLE"
+}
+
 # smoke_case FILE: run it; prints nothing on success, else what failed. Exit status 0, 1, or 77 where
 # something that it needs is missing.
 smoke_case() {
@@ -421,6 +436,7 @@ smoke_case() {
     fi
     case_run green
     case_compare_runs
+    table_line "$(basename "$1" .sh)"
     [ -n "${SHOW:-}" ] && grep -H . "$WORK"/*/server.report >&2
     if [ -s "$FAILURES" ]; then
         cat "$FAILURES"

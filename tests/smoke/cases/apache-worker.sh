@@ -1,5 +1,6 @@
 # Apache with mpm_worker: several processes with 64 threads each and a listener, two sockets behind one
 # accept mutex; workers are stopped with pthread_kill. Kept alive and not, a graceful restart under load.
+case_package=apache2
 case_needs="apache2 ab"
 case_log_errors='\[(emerg|alert|crit|error)\]|segfault|exit signal'
 # Restarts are announced in no fixed order and number.

@@ -1,5 +1,6 @@
 # Clients on green threads against a native web server: curl in parallel, over TLS, with a time-out;
 # wget; openssl s_client; ab; wrk.
+case_package=curl
 case_needs="curl wget openssl ab wrk nginx stunnel"
 case_setup() { certificate; web_files; }
 case_serve() { # native in both runs: the clients are the subject

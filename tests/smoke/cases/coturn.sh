@@ -1,4 +1,5 @@
 # coturn: several relay threads, setgroups after they exist (glibc signals its own thread list).
+case_package=coturn
 case_needs="turnserver turnutils_uclient"
 case_log_errors='FATAL|CRITICAL'
 case_ignore='.' # every line carries the moment or a session's number

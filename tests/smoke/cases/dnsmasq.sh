@@ -1,4 +1,5 @@
 # dnsmasq: one poll loop over UDP and TCP; a forked child for each TCP client.
+case_package=dnsmasq-base
 case_needs="dnsmasq /usr/bin/python3"
 case_ignore='^$|dnsmasq: (started|compile|cleared)'
 case_serve() {

@@ -1,4 +1,5 @@
 # A C++20 server: std::thread per connection, atomic wait, semaphores, thread_local with destructors.
+case_package=g++
 case_needs="c++"
 case_threads=8
 case_log_errors='another thread'

@@ -1,4 +1,5 @@
 # A Rust server: std::thread per connection, mpsc, Mutex and Condvar, a panic in a thread.
+case_package=rustc
 case_needs="rustc"
 case_threads=8
 case_ignore='RUST_BACKTRACE'

@@ -1,4 +1,5 @@
 # The plain C server: a detached pthread per connection on a 64 KiB stack.
+case_package=gcc
 case_needs="cc"
 case_threads=4
 case_setup() { built echo_threads >/dev/null || fail "did not build"; }

@@ -1,4 +1,5 @@
 # gunicorn with gthread workers: forked processes, each with a thread pool.
+case_package=gunicorn
 case_needs="gunicorn"
 case_log_errors='Traceback|CRITICAL|Exception'
 case_ignore='Listening|Booting|Starting|Worker exiting|Handling|Shutting|Control'

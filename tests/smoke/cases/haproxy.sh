@@ -1,4 +1,5 @@
 # haproxy: two threads with spin locks, 43 KB of thread-local data, timers. TLS in front, HTTP behind.
+case_package=haproxy
 case_needs="haproxy nginx openssl"
 case_log_errors='ALERT|segfault'
 case_setup() { certificate; web_backend; }

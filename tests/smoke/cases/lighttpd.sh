@@ -1,4 +1,5 @@
 # lighttpd: one event loop, files by sendfile.
+case_package=lighttpd
 case_needs="lighttpd"
 case_log_errors='error|failed'
 case_setup() { web_files; }

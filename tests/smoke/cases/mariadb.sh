@@ -1,5 +1,6 @@
 # MariaDB: a thread per connection, thread_local current_thd, timed conditions. The client is green in
 # the green run too.
+case_package=mariadb-server
 case_needs="mariadbd mariadb-slap mariadb-install-db"
 case_log_errors='\[ERROR\]'
 case_ignore='InnoDB: (Completed|Buffer pool|log sequence|End of log|Number of)|Starting MariaDB'

@@ -1,4 +1,5 @@
 # memcached: four libevent loops woken through eventfd, several green threads in epoll_wait at once.
+case_package=memcached
 case_needs="memcached /usr/bin/python3"
 case_serve() {
     local -a user=()

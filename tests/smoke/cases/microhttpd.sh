@@ -1,4 +1,5 @@
 # libmicrohttpd with a thread per connection: poll, sendmsg, sendfile, sigwait in main.
+case_package=libmicrohttpd-dev
 case_needs="cc"
 case_threads=8
 case_ignore='^$|^Failed to|Connection reset|Broken pipe' # what broken clients make it say

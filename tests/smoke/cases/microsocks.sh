@@ -1,4 +1,5 @@
 # microsocks: a thread per connection on a 32 KiB stack, getaddrinfo inside each, poll on two sockets.
+case_package=microsocks
 case_needs="microsocks nginx"
 case_threads=8
 case_setup() { web_backend; }

@@ -1,4 +1,5 @@
 # nginx: workers, a reload under load, sendfile, a thread pool for files.
+case_package=nginx-light
 case_needs="nginx ab wrk"
 case_log_errors='\[(emerg|alert|crit|error)\]'
 case_setup() { web_files; }

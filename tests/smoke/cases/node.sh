@@ -1,4 +1,5 @@
 # node: one loop, worker threads, a pool for files and name look-ups.
+case_package=nodejs
 case_needs="node"
 case_setup() { web_files; }
 case_serve() { serve_at server "$PORT" node "$ROOT/tests/smoke/programs/httpd.js" "$PORT" "$WEB"; }

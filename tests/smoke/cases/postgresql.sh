@@ -1,6 +1,7 @@
 # PostgreSQL: a forked process for every connection, and pgbench with fifty threads (barriers, ppoll).
 # It does not run as root, so there it and its clients run as postgres.
 pg_bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)
+case_package=postgresql-15
 case_needs="$pg_bin/postgres $pg_bin/pgbench"
 case_log_errors='FATAL|PANIC|server process .* terminated'
 case_ignore='checkpoint|LOG:  database system|redo|^$'

@@ -1,4 +1,5 @@
 # Python's ThreadingHTTPServer: a thread per connection under one interpreter lock (5 ms timed waits).
+case_package=python3
 case_needs="/usr/bin/python3"
 case_threads=4
 case_log_errors='Traceback|Error'

@@ -1,4 +1,5 @@
 # The same over TLS with the ssl module: the handshake in the connection's own thread.
+case_package=python3
 case_needs="/usr/bin/python3 openssl"
 case_threads=4
 case_log_errors='Traceback|Error'

@@ -1,5 +1,6 @@
 # redis: one loop and its background threads. GET/SET, pub/sub, an append-only file with fsync, a
 # background save by fork.
+case_package=redis-server
 case_needs="redis-server redis-cli redis-benchmark"
 case_log_errors='# (Fatal|Error|Failed|Can.t)|crash'
 case_ignore='^N:|Warning|WARNING|overcommit' # the log carries its pid and the child's on each line

@@ -1,4 +1,5 @@
 # rsyslog: input, queue and output threads; conditions with time-outs.
+case_package=rsyslog
 case_needs="rsyslogd /usr/bin/python3"
 case_log_errors='error'
 case_ignore='origin software'

@@ -1,4 +1,5 @@
 # socat: a forked child for every connection, select inside each.
+case_package=socat
 case_needs="socat cc"
 case_setup() {
     built echo_threads >/dev/null

@@ -1,4 +1,5 @@
 # stunnel as TLS client: plain connections in, TLS out to a native stunnel, with the peer verified.
+case_package=stunnel4
 case_needs="stunnel nginx openssl"
 case_threads=4
 case_log_errors='INTERNAL|[Ff]atal|[Cc]rash'

@@ -1,4 +1,5 @@
 # stunnel as TLS server: a thread per connection on a 64 KiB stack, OpenSSL state per thread.
+case_package=stunnel4
 case_needs="stunnel nginx openssl curl"
 case_threads=8
 case_log_errors='INTERNAL|[Ff]atal|[Cc]rash|[Oo]ut of memory'

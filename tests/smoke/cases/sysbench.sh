@@ -1,5 +1,6 @@
 # sysbench against MariaDB: a hundred threads, prepared statements, TLS aligned to 64 bytes; both ends
 # green in the green run.
+case_package=sysbench
 case_needs="mariadbd sysbench mariadb-install-db"
 case_log_errors='\[ERROR\]'
 case_ignore='InnoDB: (Completed|Buffer pool|log sequence|End of log|Number of)|Starting MariaDB|Aborted'

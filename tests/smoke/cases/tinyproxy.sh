@@ -1,5 +1,6 @@
 # tinyproxy: a thread per connection, SO_RCVTIMEO, MSG_PEEK, getaddrinfo for every request. It closes
 # after each answer, so nothing can be held.
+case_package=tinyproxy
 case_needs="tinyproxy nginx"
 case_threads=8
 case_log_errors='pthread|thread failed|[Mm]emory'

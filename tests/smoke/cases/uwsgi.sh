@@ -1,4 +1,5 @@
 # uwsgi: forked workers with threads, a robust process-shared PI lock between them.
+case_package=uwsgi-core
 case_needs="uwsgi"
 case_log_errors='Traceback|segmentation|DAMN'
 case_ignore='^$|spawned|uWSGI|\*\*\*|compiled|detected|memory|gateway|WSGI app|worker|nodename|machine|clock|current|os:|pid'
