@@ -52,6 +52,7 @@
 #include <stdarg.h>
 #include <unistd.h>
 #include <wchar.h>
+#include <wordexp.h>
 #include <utmp.h>
 
 /* For a row's return type. */

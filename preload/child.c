@@ -6,7 +6,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
+#include <wordexp.h>
 
 #include "coro/sys.h"
 #include "hub/hub.h"
@@ -181,6 +183,29 @@ int green_system(const char *command)
     cancel_act();
     fd_shared_all();
     return (int)blocking_call(system_call, (void *)(uintptr_t)command);
+}
+
+struct wordexp_call {
+    const char *words;
+    wordexp_t *result;
+    int flags;
+};
+
+static long wordexp_call(void *arg)
+{
+    struct wordexp_call *c = arg;
+    return real.wordexp(c->words, c->result, c->flags);
+}
+
+/* Most words need no shell, and then nothing waits. */
+int green_wordexp(const char *words, wordexp_t *result, int flags)
+{
+    PASS_UNLESS_GREEN(wordexp, words, result, flags);
+    if ((flags & WRDE_NOCMD) || (!strchr(words, '`') && !strstr(words, "$(")))
+        return real.wordexp(words, result, flags);
+    fd_shared_all();
+    struct wordexp_call c = {words, result, flags};
+    return (int)blocking_call(wordexp_call, &c);
 }
 
 FILE *green_popen(const char *command, const char *type)
