@@ -80,7 +80,7 @@ def exempt():
     reasons, reason, open_reason = {}, "", False
     for line in text_of(TOP, "patch-tables", "exempt").splitlines():
         if not line.strip() or line.startswith("#"):
-            open_reason = False
+            reason, open_reason = "", False
         elif not line[0].isspace():
             reason = reason + " " + line.strip() if open_reason else line.strip()
             open_reason = True
