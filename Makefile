@@ -182,7 +182,7 @@ $(BUILD)/man/%: man/% man/fill.awk $(BUILD)/eventlet-run
 
 # ---- Tests -----------------------------------------------------------------------------------
 
-.PHONY: check unit-tests unit coverage demo smoke bench conformance stress sanitize packages-check packages-demo
+.PHONY: check unit-tests unit coverage dns demo smoke bench conformance stress sanitize packages-check packages-demo
 
 # libgreen's code as an archive: a test takes what it needs. There the wrappers are called green_*
 # and interpose nothing.
@@ -223,6 +223,10 @@ conformance: all
 # STRESS_SECONDS=600 and STRESS_SEED are for the command line.
 stress: all
 	@BUILD=$(abspath $(BUILD)) tests/run stress
+
+# In a network namespace with a server of its own; needs root.
+dns: all
+	@BUILD=$(abspath $(BUILD)) tests/run dns
 
 demo: packages-demo
 	@$(MAKE) --no-print-directory all

@@ -11,6 +11,7 @@
 
 struct ev_loop;
 struct io_watch;
+struct resolver;
 
 enum {
     HUBS_MAX = 256,
@@ -69,6 +70,7 @@ struct hub {
     bool watchers_pending;               /* started, but not in the epoll set yet; holder */
     struct lock commands_lock;           /* guards commands */
     struct hub_command *commands;        /* from other threads */
+    struct resolver *resolver;           /* NULL before the first name; holder */
     unsigned index;                      /* immutable */
     bool (*release)(struct green *);     /* for AFTER_EXIT; holder */
     /* monitor only */

@@ -10,6 +10,8 @@
 #include <grp.h>
 #include <link.h>
 #include <mqueue.h>
+#include <netdb.h>
+#include <nss.h>
 #include <poll.h>
 #include <pthread.h>
 #include <pty.h>
@@ -54,6 +56,9 @@
 #include <wchar.h>
 #include <wordexp.h>
 #include <utmp.h>
+
+/* Of <resolv.h>, which makes macros of words like p_type. */
+struct __res_state;
 
 /* For a row's return type. */
 #define NORETURN __attribute__((noreturn))

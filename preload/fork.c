@@ -11,6 +11,7 @@
 
 #include "debug/report.h"
 #include "hub/hub.h"
+#include "preload/dns.h"
 #include "preload/name.h"
 #include "preload/patch.h"
 #include "preload/signal.h"
@@ -25,6 +26,7 @@ static void fork_child(void)
     signal_fork();
     thread_after_fork();
     stats_after_fork();
+    dns_fork();
     report_fork();
     sched_apply(); /* the child's OS thread is the caller's alone */
     name_apply();

@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "coro/sys.h"
+#include "dns.h"
 #include "hub/hub.h"
 #include "patch.h"
 
@@ -149,6 +150,11 @@ static void stats_process_name(char name[STATS_NAME])
     name[length > 0 ? length - 1 : 0] = 0; /* it ends in a newline */
 }
 
+static uint64_t stats_names(enum dns_way way)
+{
+    return atomic_load_explicit(&dns_counts[way], memory_order_relaxed);
+}
+
 void stats_print(void)
 {
     struct hub_stats now = {0};
@@ -170,6 +176,9 @@ void stats_print(void)
         {"handoffs", now.handoffs - stats_base.handoffs},
         {"detaches", now.detaches - stats_base.detaches},
         {"offloads", now.offloads - stats_base.offloads},
+        {"names_by_cares", stats_names(DNS_ASK)},
+        {"names_offloaded", stats_names(DNS_HELPER)},
+        {"names_in_place", stats_names(DNS_HERE)},
         {"OS_threads_at_most", hub_started() ? now.os_threads_peak : 1},
         {NULL, 0},
     };
