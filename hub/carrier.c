@@ -25,7 +25,7 @@ static struct carrier *spare_head;
 static struct carrier *carrier_all;
 static struct carrier *carrier_retired; /* never freed: others may look at a carrier at any time */
 static size_t spare_count;
-static unsigned carrier_made, carrier_made_peak;
+static unsigned carrier_made;
 static _Atomic unsigned carrier_starting;
 
 void carrier_set_mask(struct carrier *c, uint64_t mask)
@@ -41,8 +41,7 @@ static void carrier_register(struct carrier *c)
     lock_acquire(&spare_lock);
     c->all_next = carrier_all;
     carrier_all = c;
-    if (++carrier_made > carrier_made_peak)
-        carrier_made_peak = carrier_made;
+    carrier_made++;
     lock_release(&spare_lock);
 }
 
@@ -113,12 +112,6 @@ size_t carrier_spares(void)
     return __atomic_load_n(&spare_count, __ATOMIC_RELAXED) + atomic_load(&carrier_starting);
 }
 
-unsigned carrier_count(unsigned *peak)
-{
-    if (peak)
-        *peak = carrier_made_peak;
-    return carrier_made;
-}
 
 void carrier_give(struct carrier *c, struct hub *h)
 {
@@ -214,8 +207,8 @@ _Noreturn void carrier_idle_entry(void *carrier)
 static void *carrier_thread(void *arg)
 {
     struct carrier *c = arg;
+    native_begin();
     carrier_set_mask(c, MASK_ALL);
-    atomic_store(&green_tls.own, OWN_HUB);
     coro_adopt(&c->idle);
     c->native_tp = c->idle.tp;
     carrier_register(c);
@@ -224,6 +217,7 @@ static void *carrier_thread(void *arg)
     atomic_fetch_sub(&carrier_starting, 1);
     carrier_idle(c, true);
     carrier_unregister(c);
+    native_end();
     return NULL;
 }
 

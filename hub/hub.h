@@ -96,7 +96,8 @@ typedef bool wait_ready(void *arg);
 enum wait_result wait_on(enum wait_kind kind, const void *key, uint32_t bits, wait_ready *ready,
                          void *arg, int64_t deadline, int flags);
 
-/* Wake up to `max` waiters in FIFO order; returns how many. Any thread; never switches; may be
+/* Wake up to `max` waiters in FIFO order; returns how many. Any thread; switches only where a thread
+ * that was asked to yield, or lost its hub, enters the runtime; may be
  * called in a signal handler (handlers never run inside the runtime). A queue that is empty costs
  * a hash and a load; the caller's change must be visible before (see wait_fence()). */
 size_t wake(enum wait_kind kind, const void *key, size_t max, uint32_t bits);

@@ -198,7 +198,6 @@ bool carrier_spawn(struct hub *first);
 void carrier_set_mask(struct carrier *c, uint64_t mask);
 size_t carrier_spares(void);
 _Noreturn void carrier_bury(struct green *g, bool (*release)(struct green *)); /* a bound thread ends */
-unsigned carrier_count(unsigned *peak);
 int carrier_fork(struct green *self);
 
 /* ---- monitor.c ---- */
@@ -219,10 +218,13 @@ static inline void monitor_wake(void)
 extern uint64_t hub_mask_all;
 #define MASK_ALL hub_mask_all
 int native_thread(void *(*fn)(void *), void *arg, size_t stack);
+void native_begin(void); /* what each of them calls first, and last */
+void native_end(void);
+unsigned native_threads(unsigned *peak);
+void native_fork(void);
 
 /* ---- offload.c ---- */
 void offload_fork(void);
 uint64_t offload_calls(void);
-unsigned offload_threads(void);
 
 #endif

@@ -178,6 +178,20 @@ static void hub_share(struct hub *h)
     }
 }
 
+/* Wait for what libev knows of, or, when somebody is runnable, only look. */
+static void hub_poll(struct hub *h)
+{
+    sched_drain_remote(h);
+    hub_commands_run(h);
+    ev_run(h->loop, h->run_head ? EVRUN_NOWAIT : EVRUN_ONCE);
+    deliver_hub_signals(h);
+    h->now = clock_now();
+    timer_expire(h, h->now);
+    sched_drain_remote(h);
+    hub_share(h);
+    h->budget = SWITCH_BUDGET;
+}
+
 static void hub_run(void *arg)
 {
     struct hub *h = arg;
@@ -185,15 +199,8 @@ static void hub_run(void *arg)
     for (;;) {
         sched_finish(h);
         atomic_store_explicit(&h->current, NULL, memory_order_relaxed);
-        sched_drain_remote(h);
-        hub_commands_run(h);
-        ev_run(h->loop, h->run_head ? EVRUN_NOWAIT : EVRUN_ONCE);
-        deliver_hub_signals(h);
-        h->now = clock_now();
-        timer_expire(h, h->now);
-        sched_drain_remote(h);
-        hub_share(h);
-        h->budget = SWITCH_BUDGET;
+        if (!h->run_head || --h->budget <= 0)
+            hub_poll(h);
         struct green *next = sched_pop(h);
         if (next)
             sched_resume(h, h->coro, next);

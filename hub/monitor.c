@@ -236,7 +236,7 @@ static void monitor_watch(int64_t now)
 static void *monitor_main(void *unused)
 {
     (void)unused;
-    atomic_store(&green_tls.own, OWN_HUB);
+    native_begin();
     sys_5(SYS_prctl, 15 /* PR_SET_NAME */, "green-monitor", 0, 0, 0);
     if (hub_settings.strict || hub_settings.handoff == 0)
         for (;;) {

@@ -5,6 +5,34 @@
 #include "gen/real.h"
 #include "internal.h"
 
+/* OS threads of ours that live, the main one counted; and the most there were. */
+static _Atomic unsigned native_count = 1, native_peak = 1;
+
+void native_begin(void)
+{
+    unsigned n = atomic_fetch_add(&native_count, 1) + 1, peak = atomic_load(&native_peak);
+    while (n > peak && !atomic_compare_exchange_weak(&native_peak, &peak, n))
+        ;
+    atomic_store(&green_tls.own, OWN_HUB);
+}
+
+void native_end(void)
+{
+    atomic_fetch_sub(&native_count, 1);
+}
+
+unsigned native_threads(unsigned *peak)
+{
+    *peak = atomic_load(&native_peak);
+    return atomic_load(&native_count);
+}
+
+void native_fork(void)
+{
+    atomic_store(&native_count, 1);
+    atomic_store(&native_peak, 1);
+}
+
 /* Detached, with every signal blocked but 32 and 33, which glibc's setuid needs (FACTS). The static
  * TLS of the program comes out of a thread's stack size, so it is added to `stack`. Calls the
  * program's malloc: outside the runtime, or on the monitor. Returns 0 or an errno. */

@@ -37,11 +37,6 @@ uint64_t offload_calls(void)
     return atomic_load_explicit(&pool_calls, memory_order_relaxed);
 }
 
-unsigned offload_threads(void)
-{
-    return __atomic_load_n(&pool_threads, __ATOMIC_RELAXED);
-}
-
 static struct job *pool_take(void)
 {
     struct job *j = pool_head;
@@ -83,7 +78,7 @@ static struct job *pool_next(void)
 static void *pool_main(void *unused)
 {
     (void)unused;
-    atomic_store(&green_tls.own, OWN_HUB);
+    native_begin();
     struct job *j;
     while ((j = pool_next())) {
         errno = 0;
@@ -93,6 +88,7 @@ static void *pool_main(void *unused)
         atomic_store_explicit(&j->done, true, memory_order_release);
         unpark(g);
     }
+    native_end();
     return NULL;
 }
 

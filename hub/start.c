@@ -294,6 +294,7 @@ void hub_after_fork(void)
     fd_fork();
     wait_fork();
     offload_fork();
+    native_fork();
     monitor_fork();
     for (unsigned i = 0; i < HUBS_MAX; i++)
         hub_all[i] = NULL;
@@ -339,7 +340,5 @@ void hub_stats(struct hub_stats *out)
         out->rejoins += h->rejoins;
     }
     out->offloads = offload_calls();
-    unsigned peak;
-    out->os_threads = carrier_count(&peak) + offload_threads();
-    out->os_threads_peak = peak;
+    out->os_threads = native_threads(&out->os_threads_peak);
 }
