@@ -151,7 +151,7 @@ def echo_server(system):
 def load(server, *options, limit=120):
     """One load on the load core against this server; the generator's figures. Any wrong answer fails."""
     command = [os.path.join(SMOKE, "load"), "--server-pid", str(server.process.pid),
-               "--timeout", "10",
+               "--timeout", "30",
                *map(str, options), "127.0.0.1", str(server.port)]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -128,7 +128,7 @@ def lines(cells):
     for i in range(1, len(ends)):  # labels keep their distance
         ends[i][0] = max(ends[i][0], ends[i - 1][0] + 14)
     for y, _, system, colour in ends:
-        parts.append(f'<text x="{right + 10}" y="{y + 4:.1f}" fill="{colour}" class="key">{html.escape(system)}</text>')
+        parts.append(f'<text x="{right + 10}" y="{y + 4:.1f}" style="fill: {colour}" class="key">{html.escape(system)}</text>')
     return f'<svg viewBox="0 0 640 {bottom + 30}" role="img">{"".join(parts)}</svg>'
 
 
@@ -141,7 +141,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2.5rem 0 .5rem; }
 p.machine { color: var(--soft); font-size: .9rem; }
 svg { width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 svg text.who { text-anchor: end; fill: var(--soft); } svg text.middle { text-anchor: middle; fill: var(--soft); }
-svg .case { font-weight: 600; } svg .unit { font-weight: 400; fill: var(--soft); } svg .key { font-weight: 600; fill: inherit; }
+svg .case { font-weight: 600; } svg .unit { font-weight: 400; fill: var(--soft); } svg .key { font-weight: 600; }
 .grid { stroke: var(--line); } .whisker { stroke: var(--ink); stroke-opacity: .7; fill: none; }
 ul { list-style: none; padding: 0; font-size: .9rem; } li.met::before { content: "met "; color: #2a9d4a; font-weight: 600; }
 li.missed::before { content: "missed "; color: #c0392b; font-weight: 600; }

@@ -1,0 +1,10 @@
+# perl ithreads: a clone of the interpreter for every connection.
+case_package=perl
+case_needs="perl"
+case_threads=8
+case_serve() { serve_at server "$PORT" perl "$ROOT/tests/smoke/programs/echo_perl.pl" "$PORT"; }
+case_load() {
+    load -c 40 -n 400 --hold 0.3 --half-close 127.0.0.1 "$PORT"
+    load -c 10 -n 300 --per-connection 1 --half-close 127.0.0.1 "$PORT"
+    load -c 5 -n 20 -s 262144 --half-close 127.0.0.1 "$PORT"
+}
