@@ -10,6 +10,7 @@
 #include <ucontext.h>
 
 #include "coro/sys.h"
+#include "gen/real.h"
 
 enum { ANSWER_MS = 300, HOLD_MS = 500 };
 
@@ -23,11 +24,21 @@ static struct {
     struct unwind_regs regs;
 } hold;
 
-static int capture_sig; /* written at start */
+/* Written at start. */
+static int capture_sig;
+static void (*capture_handler)(int, siginfo_t *, void *);
 
-void capture_start(int sig)
+void capture_start(int sig, const struct sigaction *act)
 {
     capture_sig = sig;
+    capture_handler = act->sa_sigaction;
+}
+
+static bool capture_may_signal(void)
+{
+    struct sigaction now;
+    return capture_sig && real.sigaction(capture_sig, NULL, &now) == 0 &&
+           now.sa_sigaction == capture_handler;
 }
 
 static void hold_wait(int while_it_is, int ms)
@@ -77,7 +88,7 @@ bool capture_signalled(const siginfo_t *info, const void *context)
 
 static bool capture_by_signal(pid_t tid, struct unwind_regs *regs)
 {
-    if (!capture_sig)
+    if (!capture_may_signal())
         return false;
     siginfo_t info = {.si_signo = capture_sig, .si_code = SI_QUEUE};
     info.si_value.sival_ptr = &hold;

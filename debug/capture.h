@@ -16,8 +16,9 @@ struct capture_call {
     long args[6];
 };
 
-/* Prepare to stop threads with this signal. Once, at start; sets no handler. */
-void capture_start(int sig);
+/* Prepare to stop threads with this signal, whose handler `act` has: once, at start. When the
+ * program has since taken the signal for itself, running threads are not stopped any more. */
+void capture_start(int sig, const struct sigaction *act);
 
 /* Fill *regs. False when the thread is gone or does not answer in time. After a true result the
  * thread may be held: capture_release(). One caller at a time (report.h). */

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 
 #include "coro/sys.h"
+#include "debug/calls.h"
 #include "debug/capture.h"
 #include "debug/peek.h"
 #include "debug/symbols.h"
@@ -156,7 +157,7 @@ void describe_object(struct put *p, uintptr_t address)
 
 /* Which green thread libc's id belongs to; the last few answers are remembered, because who holds a
  * lock that many wait for is asked about many times. */
-static uint64_t green_of_tid(pid_t tid)
+static bool green_of_tid(pid_t tid, struct green_look *look)
 {
     static struct {
         pid_t tid;
@@ -164,28 +165,38 @@ static uint64_t green_of_tid(pid_t tid)
         uint64_t id;
     } owners[OWNERS];
     unsigned slot = (unsigned)tid % OWNERS;
-    struct green_look look;
     if (owners[slot].tid == tid) {
-        look_at(owners[slot].green, &look);
-        if (look.id == owners[slot].id && look.tid == tid && look.state != LOOK_ENDED)
-            return look.id;
+        look_at(owners[slot].green, look);
+        if (look->id == owners[slot].id && look->tid == tid && look->state != LOOK_ENDED)
+            return true;
     }
-    if (!green_find(0, tid, &look))
-        return 0;
+    if (!green_find(0, tid, look))
+        return false;
     owners[slot].tid = tid;
-    owners[slot].green = look.green;
-    owners[slot].id = look.id;
-    return look.id;
+    owners[slot].green = look->green;
+    owners[slot].id = look->id;
+    return true;
+}
+
+/* The third word of struct __pthread_mutex_s, behind the lock and the count. */
+static pid_t owner_of(const void *mutex)
+{
+    int words[3];
+    return peek(words, (uintptr_t)mutex, sizeof words) ? words[2] : 0;
+}
+
+bool describe_owner_look(const void *mutex, struct green_look *owner)
+{
+    pid_t tid = owner_of(mutex);
+    return tid && green_of_tid(tid, owner);
 }
 
 pid_t describe_owner(const void *mutex, uint64_t *green)
 {
-    int words[3]; /* the lock, the count, the owner: as in struct __pthread_mutex_s */
-    *green = 0;
-    if (!peek(words, (uintptr_t)mutex, sizeof words) || !words[2])
-        return 0;
-    *green = green_of_tid(words[2]);
-    return words[2];
+    struct green_look look;
+    pid_t tid = owner_of(mutex);
+    *green = tid && green_of_tid(tid, &look) ? look.id : 0;
+    return tid;
 }
 
 static void put_owner(struct put *p, const void *mutex)
@@ -306,8 +317,8 @@ void describe_stack(struct put *p, const struct green_look *l, const char *inden
     }
     if (call.number >= 0) {
         put_text(p, indent);
-        put_text(p, "in system call ");
-        put_number(p, (uint64_t)call.number);
+        put_text(p, "in the system call ");
+        calls_put(p, call.number);
         put_char(p, '\n');
     }
     describe_frames(p, pcs, n, indent);

@@ -25,6 +25,9 @@ void describe_object(struct put *p, uintptr_t address);
  * it is none of ours. */
 pid_t describe_owner(const void *mutex, uint64_t *green);
 
+/* The green thread that holds a mutex; false when nobody or somebody else does. */
+bool describe_owner_look(const void *mutex, struct green_look *owner);
+
 /* The stack of a thread, a line for each frame, innermost first, after `indent`. Frames of the
  * runtime's own are left out but for the function that the program called. */
 void describe_stack(struct put *p, const struct green_look *l, const char *indent);

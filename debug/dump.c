@@ -75,7 +75,7 @@ void dump_write(struct put *p)
     for (unsigned i = 0; i < HUBS_SHOWN && hub_look_at(i, &h); i++)
         dump_hub(p, i, &h, now);
     size_t n;
-    while (!p->failed && (n = green_slice(looks, SLICE, first, &locked))) {
+    while (!p->failed && (n = green_slice(LOOK_REPORT, looks, SLICE, first, &locked))) {
         if (first)
             describe_heading(p);
         first = false;
@@ -126,5 +126,5 @@ void dump_start(void)
                             .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
     real.sigaction(config.dump_signal, &act, NULL);
     hub_leave_open(config.dump_signal);
-    capture_start(config.dump_signal);
+    capture_start(config.dump_signal, &act);
 }

@@ -206,6 +206,17 @@ void hub_signal(void);
 void hub_mask_refresh(void);
 extern void (*hub_signal_hook)(void);
 
+/* An operating-system thread of libgreen's own, detached, with every signal blocked but 32 and 33,
+ * which glibc's setuid needs. `stack` comes on top of the program's static TLS. Calls the
+ * program's malloc: outside the runtime, or on the monitor. Returns 0 or an errno. */
+int native_thread(void *(*fn)(void *), void *arg, size_t stack);
+
+/* What each of them calls first: it is counted, and calls of libc's are the real ones there. */
+void native_begin(void);
+
+/* How many OS threads are the runtime's, the main one counted. */
+unsigned hub_os_threads(void);
+
 /* ---- Descriptors ------------------------------------------------------------------------- */
 
 enum { IO_READ = 1, IO_WRITE = 2 };

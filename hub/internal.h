@@ -212,13 +212,13 @@ static inline void monitor_wake(void)
         monitor_wake_slow();
 }
 
-/* ---- native.c ---- */
+/* ---- deliver.c ---- */
 
 /* The kernel's form of a mask of all signals but 32, 33 and what hub_leave_open() named. */
 extern uint64_t hub_mask_all;
 #define MASK_ALL hub_mask_all
-int native_thread(void *(*fn)(void *), void *arg, size_t stack);
-void native_begin(void); /* what each of them calls first, and last */
+
+/* ---- native.c ---- */
 void native_end(void);
 unsigned native_threads(unsigned *peak);
 void native_fork(void);

@@ -43,6 +43,14 @@ bool look_holds(const struct green_look *l)
     return g->id == l->id && g->switches == l->switches && look_state_of(g) == l->state;
 }
 
+void (*hub_detached_hook)(struct green *g, int64_t since);
+
+unsigned hub_os_threads(void)
+{
+    unsigned peak;
+    return native_threads(&peak);
+}
+
 bool hub_look_at(unsigned index, struct hub_look *out)
 {
     const struct hub *h = index < HUBS_MAX ? hub_all[index] : NULL;

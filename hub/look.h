@@ -27,10 +27,14 @@ struct green_look {
     unsigned hub;
 };
 
+/* Who goes through the list of green threads; each has its own place in it. */
+enum look_reader { LOOK_REPORT, LOOK_WATCH, LOOK_CONTROL, LOOK_READERS };
+
 /* The next n live green threads at most, oldest first; `first` begins anew. 0 at the end. Holds the
  * lock of the list for that long; where it cannot be had within a few milliseconds, goes on without
- * it and says so in *locked. One caller at a time. */
-size_t green_slice(struct green_look *out, size_t n, bool first, bool *locked);
+ * it and says so in *locked (may be NULL). */
+size_t green_slice(enum look_reader reader, struct green_look *out, size_t n, bool first,
+                   bool *locked);
 
 /* The live green thread with this id or, if id is 0, the one that libc's locks know by tid; false when
  * there is none. Walks the list as green_slice() does. */
@@ -51,6 +55,9 @@ struct hub_look {
     int64_t next_deadline;
     bool commands;          /* something was sent to it that it has not looked at */
 };
+
+/* Called by the monitor when it has taken the hub from g, which had run since `since`. Set before. */
+extern void (*hub_detached_hook)(struct green *g, int64_t since);
 
 /* False when there is no hub of this index. */
 bool hub_look_at(unsigned index, struct hub_look *out);

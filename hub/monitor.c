@@ -18,6 +18,7 @@
 #include "../coro/libc.h"
 #include "gen/real.h"
 #include "internal.h"
+#include "look.h"
 
 enum {
     TICK_NS = 1000000,
@@ -121,6 +122,8 @@ static bool monitor_take(struct hub *h, struct green *g)
         return false;
     }
     h->detaches++;
+    if (__builtin_expect(hub_detached_hook != NULL, 0))
+        hub_detached_hook(g, h->stuck_since);
     atomic_store(&h->current, NULL);
     atomic_store(&h->switches, switches + 1);
     carrier_give(spare, h);

@@ -33,9 +33,7 @@ void native_fork(void)
     atomic_store(&native_peak, 1);
 }
 
-/* Detached, with every signal blocked but 32 and 33, which glibc's setuid needs (FACTS). The static
- * TLS of the program comes out of a thread's stack size, so it is added to `stack`. Calls the
- * program's malloc: outside the runtime, or on the monitor. Returns 0 or an errno. */
+/* The static TLS of the program comes out of a thread's stack size, so it is added to `stack`. */
 int native_thread(void *(*fn)(void *), void *arg, size_t stack)
 {
     uint64_t all = MASK_ALL, before;

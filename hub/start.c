@@ -13,7 +13,12 @@
 static struct lock list_lock;
 static struct green *green_list_head; /* the newest; read by libgreen-gdb.py too */
 static struct green *list_tail;       /* the oldest */
-static struct green *list_cursor;     /* where green_slice() goes on */
+
+/* Where green_slice() goes on. */
+static struct {
+    struct green *next;
+    uint64_t newest, before; /* the ids to end with, and to go on behind */
+} list_reader[LOOK_READERS];
 static size_t list_count, list_peak;
 static uint64_t list_made;
 
@@ -54,8 +59,9 @@ static void list_remove(struct green *g)
         g->all_next->all_prev = g->all_prev;
     else
         list_tail = g->all_prev;
-    if (list_cursor == g)
-        list_cursor = g->all_prev;
+    for (int i = 0; i < LOOK_READERS; i++)
+        if (list_reader[i].next == g)
+            list_reader[i].next = g->all_prev;
     list_count--;
     lock_release(&list_lock);
 }
@@ -87,24 +93,27 @@ static bool list_lock_soon(void)
 
 /* Green threads are never unmapped, so that going on without the lock can miss some or meet some
  * twice, and nothing worse; ids only grow on the way from the oldest, which ends it. */
-size_t green_slice(struct green_look *out, size_t n, bool first, bool *locked)
+size_t green_slice(enum look_reader reader, struct green_look *out, size_t n, bool first,
+                   bool *locked)
 {
-    static uint64_t newest, before;
     size_t got = 0;
-    *locked = list_lock_soon();
+    bool have = list_lock_soon();
+    if (locked)
+        *locked = have;
     if (first) {
-        list_cursor = list_tail;
-        newest = list_made;
-        before = 0;
+        list_reader[reader].next = list_tail;
+        list_reader[reader].newest = list_made;
+        list_reader[reader].before = 0;
     }
-    struct green *g = list_cursor;
-    while (g && got < n && g->id <= newest && g->id > before) {
-        before = g->id;
+    struct green *g = list_reader[reader].next;
+    while (g && got < n && g->id <= list_reader[reader].newest &&
+           g->id > list_reader[reader].before) {
+        list_reader[reader].before = g->id;
         look_at(g, &out[got++]);
         g = g->all_prev;
     }
-    list_cursor = got ? g : NULL;
-    if (*locked)
+    list_reader[reader].next = got ? g : NULL;
+    if (have)
         lock_release(&list_lock);
     return got;
 }
@@ -275,7 +284,7 @@ static void list_fork(struct green *g)
 {
     lock_init(&list_lock);
     green_list_head = list_tail = g;
-    list_cursor = NULL;
+    memset(list_reader, 0, sizeof list_reader);
     list_count = list_peak = g ? 1 : 0;
     if (g)
         g->all_next = g->all_prev = NULL;

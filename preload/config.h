@@ -12,6 +12,7 @@
 enum { GREEN_FILE_DIRECT, GREEN_FILE_OFFLOAD };
 enum { GREEN_DNS_CARES, GREEN_DNS_OFFLOAD, GREEN_DNS_NATIVE };
 enum { GREEN_CHILDREN_INHERIT, GREEN_CHILDREN_OFF };
+enum { GREEN_DEADLOCK_IGNORE, GREEN_DEADLOCK_REPORT, GREEN_DEADLOCK_ABORT };
 enum { GREEN_STATS_OFF, GREEN_STATS_TEXT, GREEN_STATS_JSON };
 
 enum {
@@ -35,6 +36,8 @@ struct green_config {
     int children;               /* GREEN_CHILDREN_... */
     int dump_signal;            /* 0: none */
     char dump_file[CONFIG_PATH_MAX]; /* "": stderr */
+    int64_t detect_blocking;    /* ns on a carrier without a switch; 0: not looked for */
+    int on_deadlock;            /* GREEN_DEADLOCK_... */
     int stats;                  /* GREEN_STATS_... */
     char bind[CONFIG_LIST_MAX]; /* names separated by commas; "": none */
 };

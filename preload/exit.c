@@ -3,12 +3,15 @@
  * all OS threads at once. So they have no rows; _exit() has one, because it passes by everything
  * that could print the figures of --stats.
  */
+#include "debug/debug.h"
 #include "patch.h"
 #include "stats.h"
 
 void green__exit(int status)
 {
-    if (atomic_load(&green_tls.own) != OWN_VFORK)
+    if (atomic_load(&green_tls.own) != OWN_VFORK) {
+        debug_exit();
         stats_print();
+    }
     real._exit(status);
 }

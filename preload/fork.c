@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stddef.h>
 
-#include "debug/report.h"
+#include "debug/debug.h"
 #include "hub/hub.h"
 #include "preload/dns.h"
 #include "preload/name.h"
@@ -27,7 +27,7 @@ static void fork_child(void)
     thread_after_fork();
     stats_after_fork();
     dns_fork();
-    report_fork();
+    debug_fork();
     sched_apply(); /* the child's OS thread is the caller's alone */
     name_apply();
     fd_shared_all();

@@ -15,7 +15,7 @@
 #include "coro/coro.h"
 #include "coro/libc.h"
 #include "coro/sys.h"
-#include "debug/dump.h"
+#include "debug/debug.h"
 #include "fork.h"
 #include "hub/hub.h"
 #include "patch.h"
@@ -63,7 +63,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     hub_interrupt_hook = start_interrupted;
     signal_start();
     stats_start();
-    dump_start();
+    debug_start();
     if (!config_patches(GROUP_thread))
         return;
     const char *why = coro_start();

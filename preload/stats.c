@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "coro/sys.h"
+#include "debug/debug.h"
 #include "dns.h"
 #include "hub/hub.h"
 #include "patch.h"
@@ -214,5 +215,6 @@ void stats_after_fork(void)
 /* libgreen is the first to be initialised, and so the last to be finished. */
 __attribute__((destructor)) static void stats_finish(void)
 {
+    debug_exit();
     stats_print();
 }

@@ -11,6 +11,7 @@
 #include "config.h"
 #include "coro/libc.h"
 #include "coro/sys.h"
+#include "debug/debug.h"
 #include "key.h"
 #include "patch.h"
 #include "sched.h"
@@ -195,6 +196,8 @@ static int thread_create_green(pthread_t *id, const pthread_attr_t *attr, void *
     atomic_fetch_add_explicit(&thread_count, 1, memory_order_relaxed);
     *id = thread_id(t); /* before it runs: libc promises that too */
     green_launch(g);
+    if (__builtin_expect(debug_wanted, 0))
+        debug_run();
     return 0;
 }
 

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 
 from kit import Run, check, contains, program, until
 
@@ -75,8 +76,8 @@ def stuck_in_kernel(pid):
 
 def test_a_dump_of_a_program_that_blocks_all_signals():
     with Run(["--dump-signal=RTMIN+5"], [program("stuck"), "block"]) as run:
-        run.kill(39)
-        until(lambda: "foreign_library_wait" in run.stderr(), "the stack")
+        until(lambda: run.kill(39) or time.sleep(0.3) or "foreign_library_wait" in run.stderr(),
+              "the stack")
 
 
 def test_a_dump_goes_to_a_file_that_only_the_user_can_read():

@@ -33,11 +33,11 @@ def has(program):
     return shutil.which(program) is not None
 
 
-def program(name, *flags):
-    """The path of programs/NAME.c, compiled."""
+def program(name, *flags, output=None):
+    """The path of programs/NAME.c, compiled, maybe under another name."""
     os.makedirs(PROGRAMS, exist_ok=True)
     source = os.path.join(HERE, "programs", name + ".c")
-    path = os.path.join(PROGRAMS, name + "".join(flags).replace("/", "_"))
+    path = os.path.join(PROGRAMS, output or name + "".join(flags))
     if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(source):
         subprocess.run(["gcc", "-O2", "-g", "-Wall", "-o", path, source, "-pthread", *flags],
                        check=True, timeout=PATIENCE)

@@ -46,7 +46,8 @@ def test_every_option_reaches_its_variable(place):
         if not row["variable"]:
             continue
         if row["value"].startswith("?"):
-            equal(exported(place, "--" + row["name"]), [row["variable"] + "=1"], row["name"])
+            bare = {"detect-blocking": "100", "on-deadlock": "report"}.get(row["name"], "1")
+            equal(exported(place, "--" + row["name"]), [f"{row['variable']}={bare}"], row["name"])
             continue
         value = values.get(row["name"]) or (row["words"].split("|")[-1] if row["words"]
                                             else row["default"])
@@ -58,7 +59,7 @@ def test_every_option_reaches_its_variable(place):
 def test_options_listed_are_those_promised(place):
     found = {row["name"] for row in listed(place)}
     promised = set("patch no-patch stack-size carriers strict handoff max-carriers offload-threads stats "
-                   "file-io dns children dump-signal dump-file bind lib list-patches check doctor help version "
+                   "file-io dns children dump-signal dump-file detect-blocking on-deadlock bind lib list-patches check doctor help version "
                    "list-options".split())
     check(promised <= found, f"not listed: {promised - found}")
 

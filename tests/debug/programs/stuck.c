@@ -27,7 +27,8 @@ __attribute__((noinline)) static long raw_nanosleep(struct timespec *ts)
 __attribute__((noinline)) void foreign_library_wait(void)
 {
     struct timespec ts = {60, 0};
-    raw_nanosleep(&ts);
+    while (raw_nanosleep(&ts)) /* the signal that asks for the dump may end it */
+        ;
     __asm__ volatile("" ::: "memory");
 }
 

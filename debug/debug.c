@@ -1,0 +1,74 @@
+#include "debug/debug.h"
+
+#include <signal.h>
+
+#include "coro/sys.h"
+#include "debug/blocking.h"
+#include "debug/capture.h"
+#include "debug/dump.h"
+#include "debug/report.h"
+#include "debug/watch.h"
+#include "gen/real.h"
+#include "hub/hub.h"
+#include "preload/config.h"
+
+bool debug_wanted;
+
+static int debug_chosen; /* written at start */
+
+bool debug_signal(int sig)
+{
+    return sig == debug_chosen || sig == config.dump_signal;
+}
+
+static void debug_captured(int sig, siginfo_t *info, void *context)
+{
+    (void)sig;
+    capture_signalled(info, context);
+}
+
+/* A signal to stop threads with: that of the dump, else the highest that has no handler. */
+static void debug_choose_signal(void)
+{
+    struct sigaction act = {.sa_sigaction = debug_captured,
+                            .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+    if (config.dump_signal)
+        return;
+    for (int sig = 64; sig > 40; sig--) {
+        struct sigaction old;
+        if (real.sigaction(sig, NULL, &old) || old.sa_handler != SIG_DFL)
+            continue;
+        real.sigaction(sig, &act, NULL);
+        hub_leave_open(sig);
+        capture_start(sig, &act);
+        debug_chosen = sig;
+        return;
+    }
+}
+
+void debug_start(void)
+{
+    dump_start();
+    debug_wanted = config.detect_blocking || config.on_deadlock != GREEN_DEADLOCK_IGNORE;
+    if (debug_wanted)
+        debug_choose_signal();
+}
+
+void debug_run(void)
+{
+    if (config.detect_blocking || config.on_deadlock != GREEN_DEADLOCK_IGNORE)
+        watch_run();
+}
+
+void debug_fork(void)
+{
+    report_fork();
+    watch_fork();
+    blocking_fork();
+}
+
+void debug_exit(void)
+{
+    if (config.detect_blocking)
+        blocking_print();
+}
