@@ -37,7 +37,11 @@ struct res_call {
 
 static int res_go(long (*libc)(void *arg), struct res_call *call)
 {
-    return (int)dns_libc(dns_way_thread(!call->state), libc, call);
+    enum dns_way way = dns_way_thread(!call->state);
+    /* The caller's state by name: under --strict DNS_APART is a helper thread, with another _res. */
+    if (!call->state && way == DNS_APART && _res.options & RES_INIT)
+        call->state = &_res;
+    return (int)dns_libc(way, libc, call);
 }
 
 static long query_libc(void *arg)

@@ -10,6 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.abspath(os.path.join(HERE, "..", ".."))
 BUILD = os.path.abspath(os.environ.get("BUILD") or os.path.join(TOP, "build"))
 LIBRARY = os.path.join(BUILD, "libgreen.so")
+LAYERS = ("coro", "hub", "debug", "preload")
 
 
 def text_of(*path):
@@ -112,7 +113,7 @@ def options():
 def objects():
     """Everything that is linked into libgreen.so."""
     found = []
-    for directory in ("coro", "hub", "preload", "gen"):
+    for directory in LAYERS + ("gen",):
         found += glob.glob(os.path.join(BUILD, directory, "*.o"))
     return sorted(set(found) - {os.path.join(BUILD, "gen", "prototypes.o")}) + [
         os.path.join(BUILD, archive) for archive in ("libev.a", "libcares.a")]
@@ -138,5 +139,5 @@ def words_tested():
 
 def library_code():
     """path -> code of the library's own sources."""
-    return {path: code_of(path) for directory in ("coro", "hub", "preload")
+    return {path: code_of(path) for directory in LAYERS
             for path in sorted(glob.glob(os.path.join(TOP, directory, "*.[ch]")))}
