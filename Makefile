@@ -176,9 +176,9 @@ MAN_PAGES := $(wildcard man/*.[1-8])
 
 man: $(MAN_PAGES:%=$(BUILD)/%)
 
-$(BUILD)/man/%: man/% man/fill.awk $(BUILD)/eventlet-run
+$(BUILD)/man/%: man/% man/fill.awk $(BUILD)/eventlet-run $(GEN)/exports.list
 	@mkdir -p $(@D)
-	$(BUILD)/eventlet-run --list-options | $(AWK) -f man/fill.awk - $< > $@
+	$(BUILD)/eventlet-run --list-options | $(AWK) -v exports=$(GEN)/exports.list -f man/fill.awk - $< > $@
 
 # ---- Tests -----------------------------------------------------------------------------------
 

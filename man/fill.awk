@@ -1,9 +1,9 @@
-# Fills the lists of options into a manual page:
+# Fills the lists of options and of patched functions into a manual page:
 #
-#   eventlet-run --list-options | awk -f man/fill.awk - PAGE
+#   eventlet-run --list-options | awk -v exports=build/gen/exports.list -f man/fill.awk - PAGE
 #
-# A line `.\" @library@`, `.\" @own@` or `.\" @variables@` in the page is replaced; a page without one
-# comes out as it is.
+# A line `.\" @library@`, `.\" @own@`, `.\" @variables@` or `.\" @symbols@` in the page is replaced; a
+# page without one comes out as it is.
 
 BEGIN { FS = "\t" }
 
@@ -57,6 +57,42 @@ function list_variables(    i) {
     print ".El"
 }
 
+# The functions of each group, those that may wait first. A checked or second name is its row's.
+function list_symbols(    line, field, kind, kinds, group, groups, names, said, lead, name, n, i, k, j) {
+    while ((getline line < exports) > 0) {
+        split(line, field, " ")
+        if (field[3] == "loader")
+            continue
+        if (!(field[3] in said)) {
+            said[field[3]] = 1
+            group[++groups] = field[3]
+        }
+        k = field[4] == "TWIN" || field[4] == "FORTIFIED" ? "other" : field[4]
+        names[field[3], k] = names[field[3], k] " " field[1]
+    }
+    close(exports)
+    kinds = split("WAITS BOOKS PASSES other", kind, " ")
+    said["WAITS"] = "May wait:"
+    said["BOOKS"] = "Kept account of:"
+    said["PASSES"] = "Counted, and passed on to libc:"
+    said["other"] = "Other names of these:"
+    print ".Bl -tag -width Ds"
+    for (i = 1; i <= groups; i++) {
+        print ".It Cm " group[i]
+        lead = ""
+        for (k = 1; k <= kinds; k++) {
+            n = split(names[group[i], kind[k]], name, " ")
+            if (n == 0)
+                continue
+            print lead said[kind[k]]
+            lead = ".br\n"
+            for (j = 1; j <= n; j++)
+                print name[j] (j < n ? "," : ".")
+        }
+    }
+    print ".El"
+}
+
 FNR == NR {
     count++
     name[count] = $1
@@ -72,4 +108,5 @@ FNR == NR {
 $0 == ".\\\" @library@" { list_options(1); next }
 $0 == ".\\\" @own@" { list_options(0); next }
 $0 == ".\\\" @variables@" { list_variables(); next }
+$0 == ".\\\" @symbols@" { list_symbols(); next }
 { print }
