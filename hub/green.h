@@ -53,40 +53,40 @@ enum interrupt { INTERRUPT_SIGNAL = 1, INTERRUPT_CANCEL = 2 };
 /* "hub": touched only by whoever holds the green thread's hub. "self": by the green thread.
  * "any": atomic, from any thread. */
 struct green {
+    /* What each switch touches, in two cache lines. */
     struct coro coro;
-    struct green_tls *tls;   /* in its control block; immutable */
-    void (*entry)(struct green *g); /* what it runs; immutable */
-    struct hub *hub;         /* self and hub; changes only while the thread is not parked on it */
-    struct carrier *carrier; /* the OS thread that runs it; hub, at each resume */
-    _Atomic int state;       /* enum green_state; any */
-    bool foreign;            /* a stand-in for an OS thread that is not ours: parks on a futex */
-    bool bound;              /* keeps its OS thread for life; self */
-    bool pinned;             /* has something linked into its hub: not moved to another; hub */
-    uint16_t calls;          /* nesting of call_begin(); self */
-    uint8_t futile;          /* failed non-blocking calls since it last waited; self */
-    struct green *next; /* run queue or remote queue link; hub */
-
-    int64_t deadline;    /* absolute CLOCK_MONOTONIC ns; hub, while in the heap */
-    uint32_t timer_slot; /* position in the hub's heap + 1, 0 when not in it; hub */
-    bool timed_out;      /* the deadline woke it; hub */
-
+    struct green_tls *tls;       /* in its control block; immutable */
+    struct hub *hub;             /* self and hub; changes only while not parked on it */
+    struct carrier *carrier;     /* the OS thread that runs it; hub, at each resume */
+    struct green *next;          /* run queue or remote queue link; hub */
+    _Atomic int state;           /* enum green_state; any */
+    _Atomic uint32_t interrupts; /* enum interrupt bits; set by any, cleared by self */
+    uint64_t mask;               /* kernel form of its signal mask, bit n-1 for signal n; self */
+    void *alt_stack;             /* its alternate stack, NULL: none, or in use; self */
+    uint64_t switches;           /* times it was resumed; hub */
+    uint32_t timer_slot;         /* position in the hub's heap + 1, 0 when not in it; hub */
+    bool timed_out;              /* the deadline woke it; hub */
+    bool foreign;                /* a stand-in for an OS thread not ours: parks on a futex */
+    bool pinned;                 /* has something linked into its hub: not moved; hub */
+    uint8_t futile;              /* failed non-blocking calls since it last waited; self */
     /* For who looks: what it waits for and since when. Self, before parking. */
     enum wait_kind waits_for;
-    const void *wait_object; /* lock address, or descriptor number as a pointer */
-    int64_t wait_since;      /* ns, as of the hub's last poll before */
-    uint64_t switches;       /* times it was resumed; hub */
+    uint16_t calls;              /* nesting of call_begin(); self */
+    bool bound;                  /* keeps its OS thread for life; self */
+    const void *wait_object;     /* lock address, or descriptor number as a pointer */
+    int64_t wait_since;          /* ns, as of the hub's last poll before */
 
-    /* Signals; see deliver.h. */
-    uint64_t mask;               /* kernel form of its signal mask, bit n-1 for signal n; self */
+    int64_t deadline;            /* absolute CLOCK_MONOTONIC ns; hub, while in the heap */
+    void (*entry)(struct green *g); /* what it runs; immutable */
+
+    /* Signals; see deliver.c and preload/signal.c. */
     _Atomic uint64_t pending;    /* signals sent to this thread alone, bit n-1; any */
     struct signal_record *_Atomic arrived; /* their siginfo, newest first; any */
     struct signal_record *queued;          /* the same in order, once looked at; self */
     uint64_t wait_signals;       /* what sigwait() waits for; self, read by senders */
-    void *alt_stack;             /* its alternate stack, NULL: none, or in use; self */
-    void *alt_in_use;            /* the same while a handler runs on it; self */
+    void *alt_in_use;            /* the alternate stack while a handler runs on it; self */
     size_t alt_size;
     int alt_flags;
-    _Atomic uint32_t interrupts; /* enum interrupt bits; set by any, cleared by self */
 
     /* All green threads: guarded by the list's lock (green_list_lock()). */
     struct green *all_next, *all_prev;

@@ -14,7 +14,7 @@
 #include "gen/real.h"
 #include "internal.h"
 
-enum { HUB_STACK = 256 * 1024 };
+enum { HUB_STACK = 256 * 1024, PREFETCH_FROM = 8 };
 
 struct hub *hub_all[HUBS_MAX];
 _Atomic unsigned hub_count;
@@ -141,13 +141,19 @@ int evglue_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
     h->polls++;
     h->watchers_pending = false;
     deliver_idle_begin(h);
-    if (timeout_ms == 0 || h->run_head)
-        return epoll_wait_ns(epfd, events, max, 0);
+    if (timeout_ms == 0 || h->run_head) {
+        int ready = epoll_wait_ns(epfd, events, max, 0);
+        if (ready > PREFETCH_FROM)
+            io_prefetch(h, events, ready);
+        return ready;
+    }
     atomic_fetch_or(&h->listening, LISTEN_HUB); /* before the queues are looked at: see hub_wake() */
     int64_t ns = __atomic_load_n(&h->commands, __ATOMIC_SEQ_CST) ? 0 : hub_patience(h, timeout_ms);
     int r = epoll_wait_ns(epfd, events, max, ns);
     atomic_fetch_and(&h->listening, ~LISTEN_HUB);
     monitor_wake();
+    if (r > PREFETCH_FROM)
+        io_prefetch(h, events, r);
     return r;
 }
 

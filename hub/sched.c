@@ -41,6 +41,8 @@ struct green *sched_pop(struct hub *h)
         h->run_head = g->next;
         if (!h->run_head)
             h->run_tail = NULL;
+        else
+            sched_prefetch(h->run_head);
         h->run_length--;
     }
     return g;

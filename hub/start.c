@@ -165,7 +165,7 @@ int hub_start(struct green *main_green, size_t extra, const struct hub_settings 
 {
     if (hub_started())
         return 0;
-    green_extra = extra - sizeof(struct coro);
+    green_extra = ((extra + 63) & ~(size_t)63) - sizeof(struct coro); /* whole cache lines */
     libc_disable_rseq();
     hub_settings = *settings;
     unsigned hubs = hub_settings.strict ? 1 : hub_settings.carriers;
