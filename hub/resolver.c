@@ -337,12 +337,18 @@ static struct channel *channel_for(struct hub *h, const struct resolver_servers 
 static enum resolver_status status_of(int status)
 {
     switch (status) {
-    case ARES_ENODATA: return RESOLVER_NO_DATA;
-    case ARES_ENOTFOUND: return RESOLVER_NOT_FOUND;
-    case ARES_ESERVFAIL: return RESOLVER_SERVER_FAILED;
-    case ARES_ETIMEOUT: return RESOLVER_TIMED_OUT;
-    case ARES_ECONNREFUSED: return RESOLVER_UNREACHABLE;
-    default: return RESOLVER_UNSURE;
+    case ARES_ENODATA:
+        return RESOLVER_NO_DATA;
+    case ARES_ENOTFOUND:
+        return RESOLVER_NOT_FOUND;
+    case ARES_ESERVFAIL:
+        return RESOLVER_SERVER_FAILED;
+    case ARES_ETIMEOUT:
+        return RESOLVER_TIMED_OUT;
+    case ARES_ECONNREFUSED:
+        return RESOLVER_UNREACHABLE;
+    default:
+        return RESOLVER_UNSURE;
     }
 }
 
@@ -352,8 +358,8 @@ static struct hostent *host_new(size_t aliases, size_t addresses, size_t length,
                                 char **rest)
 {
     size_t pointers = aliases + addresses + 2;
-    struct hostent *host = green_calloc(
-        1, sizeof *host + pointers * sizeof(char *) + addresses * length + text);
+    struct hostent *host =
+        green_calloc(1, sizeof *host + pointers * sizeof(char *) + addresses * length + text);
     if (!host)
         return NULL;
     host->h_aliases = (char **)(host + 1);
@@ -396,8 +402,8 @@ static struct hostent *host_of_addresses(const struct ares_addrinfo *found, int 
     }
     for (const struct ares_addrinfo_node *n = found->nodes; n; n = n->ai_next)
         addresses += n->ai_family == family;
-    struct hostent *host = host_new(aliases, addresses, family == AF_INET ? 4 : 16,
-                                    text + strlen(name) + 1, &rest);
+    struct hostent *host =
+        host_new(aliases, addresses, family == AF_INET ? 4 : 16, text + strlen(name) + 1, &rest);
     if (!host)
         return NULL;
     host->h_addrtype = family;

@@ -11,8 +11,8 @@
 
 enum { RESOLVER_SERVERS_MAX = 3, RESOLVER_TYPES_MAX = 2, RESOLVER_NAME_MAX = 254 };
 
-/* Types of records, by their numbers on the wire. RESOLVER_NONE with one of them: only whether there
- * is truly nothing, RESOLVER_NO_DATA, or an answer of aliases alone, RESOLVER_UNSURE. */
+/* Types of records, by their numbers on the wire. RESOLVER_NONE with one of them: only whether
+ * there is truly nothing, RESOLVER_NO_DATA, or an answer of aliases alone, RESOLVER_UNSURE. */
 enum { RESOLVER_A = 1, RESOLVER_PTR = 12, RESOLVER_AAAA = 28, RESOLVER_NONE = 0x10000 };
 
 /* Whom to ask. */
@@ -20,10 +20,10 @@ struct resolver_servers {
     uint64_t generation; /* two with the same number are the same */
     unsigned count;
     struct sockaddr_in6 address[RESOLVER_SERVERS_MAX]; /* or a struct sockaddr_in in its place */
-    int timeout;   /* ms until the next server is asked */
-    bool rotate;   /* begin with another one each time */
-    bool extended; /* EDNS0 */
-    bool stream;   /* TCP from the start */
+    int timeout;                                       /* ms until the next server is asked */
+    bool rotate;                                       /* begin with another one each time */
+    bool extended;                                     /* EDNS0 */
+    bool stream;                                       /* TCP from the start */
 };
 
 enum resolver_status {
@@ -33,7 +33,7 @@ enum resolver_status {
     RESOLVER_SERVER_FAILED, /* every server says SERVFAIL */
     RESOLVER_TIMED_OUT,
     RESOLVER_UNREACHABLE, /* nobody listens there */
-    RESOLVER_UNSURE,      /* anything else: other refusals, an answer that makes no sense, no memory */
+    RESOLVER_UNSURE, /* anything else: other refusals, an answer that makes no sense, no memory */
 };
 
 struct resolver_reply {

@@ -34,21 +34,15 @@ struct prefix_value {
 
 /* More specific ones first. */
 static const struct prefix_value labels[] = {
-    {{[15] = 1}, 128, 0},
-    {{0x20, 0x02}, 16, 2},
-    {{0}, 96, 3},
-    {{[10] = 0xff, [11] = 0xff}, 96, 4},
-    {{0xfe, 0xc0}, 10, 5},
-    {{0xfc}, 7, 6},
-    {{0x20, 0x01}, 32, 7},
-    {{0}, 0, 1},
+    {{[15] = 1}, 128, 0},  {{0x20, 0x02}, 16, 2},
+    {{0}, 96, 3},          {{[10] = 0xff, [11] = 0xff}, 96, 4},
+    {{0xfe, 0xc0}, 10, 5}, {{0xfc}, 7, 6},
+    {{0x20, 0x01}, 32, 7}, {{0}, 0, 1},
 };
 
 static const struct prefix_value precedences[] = {
-    {{[15] = 1}, 128, 50},
-    {{0x20, 0x02}, 16, 30},
-    {{0}, 96, 20},
-    {{[10] = 0xff, [11] = 0xff}, 96, 10},
+    {{[15] = 1}, 128, 50}, {{0x20, 0x02}, 16, 30},
+    {{0}, 96, 20},         {{[10] = 0xff, [11] = 0xff}, 96, 10},
     {{0}, 0, 40},
 };
 
@@ -151,25 +145,25 @@ static int longer_prefix(const struct choice *a, const struct choice *b)
 static int compare(const void *one, const void *other)
 {
     struct choice *a = *(struct choice *const *)one, *b = *(struct choice *const *)other;
-    int r = better(a->reached, b->reached);                                    /* 1 */
+    int r = better(a->reached, b->reached); /* 1 */
     bool both = a->reached && b->reached;
     if (!r && both)
-        r = better(same_scope(a), same_scope(b));                              /* 2 */
+        r = better(same_scope(a), same_scope(b)); /* 2 */
     if (!r && both)
         r = better(!(a->flags & NETADDR_DEPRECATED), !(b->flags & NETADDR_DEPRECATED)); /* 3 */
     if (!r && both)
-        r = better(a->flags & NETADDR_HOME, b->flags & NETADDR_HOME);          /* 4 */
+        r = better(a->flags & NETADDR_HOME, b->flags & NETADDR_HOME); /* 4 */
     if (!r && both)
-        r = better(same_label(a), same_label(b));                              /* 5 */
+        r = better(same_label(a), same_label(b)); /* 5 */
     if (!r)
         r = less(value_of(precedences, &b->to), value_of(precedences, &a->to)); /* 6 */
     if (!r && both && a->interface != b->interface)
-        r = better(is_native(a), is_native(b));                                /* 7 */
+        r = better(is_native(a), is_native(b)); /* 7 */
     if (!r)
-        r = less(scope_of(a->family, &a->to), scope_of(b->family, &b->to));    /* 8 */
+        r = less(scope_of(a->family, &a->to), scope_of(b->family, &b->to)); /* 8 */
     if (!r && both)
-        r = longer_prefix(a, b);                                               /* 9 */
-    return r ? r : a->place < b->place ? -1 : 1;                               /* 10 */
+        r = longer_prefix(a, b);                 /* 9 */
+    return r ? r : a->place < b->place ? -1 : 1; /* 10 */
 }
 
 /* ---- Sources ---- */

@@ -1,4 +1,5 @@
-/* The order of the addresses of a host: RFC 3484 and 6724 as libc follows them without a gai.conf. */
+/* The order of the addresses of a host: RFC 3484 and 6724 as libc follows them without a gai.conf.
+ */
 #ifndef PRELOAD_ADDRSORT_H
 #define PRELOAD_ADDRSORT_H
 

@@ -18,20 +18,20 @@
 enum { RESOLV_CONF, NSSWITCH_CONF, HOSTS, GAI_CONF, HOST_CONF, NSCD_SOCKET };
 
 static const char *const paths[DNSCONF_FILES] = {
-    "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/hosts", "/etc/gai.conf", "/etc/host.conf",
-    "/var/run/nscd/socket",
+    "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/hosts",
+    "/etc/gai.conf",    "/etc/host.conf",     "/var/run/nscd/socket",
 };
 
 /* Options of which c-ares or the code around it knows what they mean. AD in queries (trust-ad)
  * changes no address. */
-static const unsigned long options_known = RES_INIT | RES_RECURSE | RES_DEFNAMES | RES_DNSRCH |
-    RES_ROTATE | RES_USE_EDNS0 | RES_SNGLKUP | RES_SNGLKUPREOP | RES_USEVC | RES_NOTLDQUERY |
-    RES_NORELOAD | RES_TRUSTAD;
+static const unsigned long options_known =
+    RES_INIT | RES_RECURSE | RES_DEFNAMES | RES_DNSRCH | RES_ROTATE | RES_USE_EDNS0 | RES_SNGLKUP |
+    RES_SNGLKUPREOP | RES_USEVC | RES_NOTLDQUERY | RES_NORELOAD | RES_TRUSTAD;
 
 /* Variables of libc's that change answers in ways which are not followed here. */
 static const char *const variables[] = {
-    "HOSTALIASES", "RESOLV_HOST_CONF", "RESOLV_MULTI", "RESOLV_REORDER", "RESOLV_ADD_TRIM_DOMAINS",
-    "RESOLV_OVERRIDE_TRIM_DOMAINS",
+    "HOSTALIASES",    "RESOLV_HOST_CONF",        "RESOLV_MULTI",
+    "RESOLV_REORDER", "RESOLV_ADD_TRIM_DOMAINS", "RESOLV_OVERRIDE_TRIM_DOMAINS",
 };
 
 static struct lock conf_lock;

@@ -28,12 +28,12 @@ struct dnsconf {
     enum dnsconf_plan plan;
     struct hosts *hosts; /* with DNSCONF_FILES_DNS */
     struct resolver_servers servers;
-    int attempts;     /* times that all servers are asked */
-    unsigned dots;    /* a name with so many is asked for as it is before it is searched for */
-    bool search;      /* in all domains; else a name without a dot in the first one only */
-    bool defaults;    /* names without a dot are searched for */
-    bool as_is;       /* a name without a dot may be asked for as it is */
-    bool in_turn;     /* one type of record after the other */
+    int attempts;          /* times that all servers are asked */
+    unsigned dots;         /* a name with so many is asked for as it is before it is searched for */
+    bool search;           /* in all domains; else a name without a dot in the first one only */
+    bool defaults;         /* names without a dot are searched for */
+    bool as_is;            /* a name without a dot may be asked for as it is */
+    bool in_turn;          /* one type of record after the other */
     unsigned long options; /* RES_ bits */
     unsigned domain_count;
     char domains[DNSCONF_DOMAINS][256];

@@ -75,8 +75,8 @@ static bool ask_missing(const struct dnsconf *conf, const char *name, const int 
     return true;
 }
 
-/* To libc an answer of aliases that lead to nothing is another one than an empty answer; c-ares says
- * the same of both. */
+/* To libc an answer of aliases that lead to nothing is another one than an empty answer; c-ares
+ * says the same of both. */
 static enum dns_result confirm_no_data(const struct dnsconf *conf, const char *name,
                                        const int *types, unsigned n)
 {
@@ -185,9 +185,12 @@ static bool search_step(struct search *s, const char *domain)
     s->failed |= domain && failed;
     switch (s->last) {
     case DNS_NO_DATA:
-    case DNS_NOT_FOUND: return false;
-    case DNS_AGAIN: return domain && !failed; /* nobody answers: nor would they for other names */
-    default: return true;
+    case DNS_NOT_FOUND:
+        return false;
+    case DNS_AGAIN:
+        return domain && !failed; /* nobody answers: nor would they for other names */
+    default:
+        return true;
     }
 }
 
@@ -245,9 +248,13 @@ enum dns_result dns_search(const struct dnsconf *conf, const char *name, const i
 int dns_gai_error(enum dns_result result)
 {
     switch (result) {
-    case DNS_FOUND: return 0;
-    case DNS_NO_DATA: return EAI_NODATA;
-    case DNS_AGAIN: return EAI_AGAIN;
-    default: return EAI_NONAME;
+    case DNS_FOUND:
+        return 0;
+    case DNS_NO_DATA:
+        return EAI_NODATA;
+    case DNS_AGAIN:
+        return EAI_AGAIN;
+    default:
+        return EAI_NONAME;
     }
 }

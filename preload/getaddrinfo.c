@@ -1,4 +1,5 @@
-/* getaddrinfo: the addresses from c-ares where the answer is the same as libc's, all else from libc.
+/* getaddrinfo: the addresses from c-ares where the answer is the same as libc's, all else from
+ * libc.
  *
  * Services, socket types and the errors that they make come from libc too, which is asked for a
  * literal address; its nodes are the pattern for those of each address found. Nodes are laid out as
@@ -89,9 +90,11 @@ static struct addrinfo *gai_node(const struct addrinfo *pattern, int flags, int 
     struct addrinfo *node = malloc(sizeof *node + length);
     if (!node)
         return NULL;
-    *node = (struct addrinfo){.ai_flags = flags, .ai_family = family,
+    *node = (struct addrinfo){.ai_flags = flags,
+                              .ai_family = family,
                               .ai_socktype = pattern->ai_socktype,
-                              .ai_protocol = pattern->ai_protocol, .ai_addrlen = length,
+                              .ai_protocol = pattern->ai_protocol,
+                              .ai_addrlen = length,
                               .ai_addr = (struct sockaddr *)(node + 1)};
     struct sockaddr_in *four = (struct sockaddr_in *)node->ai_addr;
     struct sockaddr_in6 *to = (struct sockaddr_in6 *)node->ai_addr;

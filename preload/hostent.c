@@ -228,40 +228,57 @@ int green_gethostbyname_r(const char *name, struct hostent *into, char *buffer, 
                           struct hostent **result, int *error)
 {
     PASS_UNLESS_GREEN(gethostbyname_r, name, into, buffer, size, result, error);
-    return host_go(&(struct host_call){.name = name, .family = AF_INET, .into = into,
-                                       .buffer = buffer, .size = size, .result = result,
-                                       .error = error, .libc = libc_by_name});
+    return host_go(&(struct host_call){.name = name,
+                                       .family = AF_INET,
+                                       .into = into,
+                                       .buffer = buffer,
+                                       .size = size,
+                                       .result = result,
+                                       .error = error,
+                                       .libc = libc_by_name});
 }
 
 int green_gethostbyname2_r(const char *name, int family, struct hostent *into, char *buffer,
                            size_t size, struct hostent **result, int *error)
 {
     PASS_UNLESS_GREEN(gethostbyname2_r, name, family, into, buffer, size, result, error);
-    return host_go(&(struct host_call){.name = name, .family = family, .into = into,
-                                       .buffer = buffer, .size = size, .result = result,
-                                       .error = error, .libc = libc_by_name2});
+    return host_go(&(struct host_call){.name = name,
+                                       .family = family,
+                                       .into = into,
+                                       .buffer = buffer,
+                                       .size = size,
+                                       .result = result,
+                                       .error = error,
+                                       .libc = libc_by_name2});
 }
 
 int green_gethostbyaddr_r(const void *address, socklen_t length, int family, struct hostent *into,
                           char *buffer, size_t size, struct hostent **result, int *error)
 {
     PASS_UNLESS_GREEN(gethostbyaddr_r, address, length, family, into, buffer, size, result, error);
-    return host_go(&(struct host_call){.address = address, .length = length, .family = family,
-                                       .into = into, .buffer = buffer, .size = size,
-                                       .result = result, .error = error,
+    return host_go(&(struct host_call){.address = address,
+                                       .length = length,
+                                       .family = family,
+                                       .into = into,
+                                       .buffer = buffer,
+                                       .size = size,
+                                       .result = result,
+                                       .error = error,
                                        .libc = libc_by_address});
 }
 
 /* ---- The functions without: one result for all threads, as in libc ---- */
 
 struct host_static {
-    struct lock lock; /* guards the change of `buffer`, no more: who reads the result reads a race */
+    struct lock
+        lock; /* guards the change of `buffer`, no more: who reads the result reads a race */
     struct hostent host;
     char *buffer;
     size_t size;
 };
 
-/* Ask into a buffer of the calling thread's, as large as it takes, and publish the result. */
+/* Ask into a buffer of the calling thread's, as large as it takes, and publish the result. The
+ * first one is large because another is another question. */
 static struct hostent *static_go(struct host_static *into, struct host_call *call)
 {
     struct hostent host, *result = NULL;
@@ -269,7 +286,7 @@ static struct hostent *static_go(struct host_static *into, struct host_call *cal
     call->into = &host;
     call->result = &result;
     call->error = &error;
-    call->size = 512;
+    call->size = 4096;
     do {
         green_free(call->buffer);
         call->size *= 2;
@@ -300,22 +317,24 @@ struct hostent *green_gethostbyname(const char *name)
 {
     static struct host_static result;
     PASS_UNLESS_GREEN(gethostbyname, name);
-    return static_go(&result, &(struct host_call){.name = name, .family = AF_INET,
-                                                  .libc = libc_by_name});
+    return static_go(&result,
+                     &(struct host_call){.name = name, .family = AF_INET, .libc = libc_by_name});
 }
 
 struct hostent *green_gethostbyname2(const char *name, int family)
 {
     static struct host_static result;
     PASS_UNLESS_GREEN(gethostbyname2, name, family);
-    return static_go(&result, &(struct host_call){.name = name, .family = family,
-                                                  .libc = libc_by_name2});
+    return static_go(&result,
+                     &(struct host_call){.name = name, .family = family, .libc = libc_by_name2});
 }
 
 struct hostent *green_gethostbyaddr(const void *address, socklen_t length, int family)
 {
     static struct host_static result;
     PASS_UNLESS_GREEN(gethostbyaddr, address, length, family);
-    return static_go(&result, &(struct host_call){.address = address, .length = length,
-                                                  .family = family, .libc = libc_by_address});
+    return static_go(&result, &(struct host_call){.address = address,
+                                                  .length = length,
+                                                  .family = family,
+                                                  .libc = libc_by_address});
 }

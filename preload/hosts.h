@@ -14,9 +14,9 @@ struct hosts *hosts_read(const char *path, bool *lost);
 void hosts_free(struct hosts *hosts);
 
 enum hosts_answer {
-    HOSTS_NO,     /* no line has it */
-    HOSTS_YES,    /* libc finds it there for this family */
-    HOSTS_OTHER,  /* it is there, but for the other family alone */
+    HOSTS_NO,    /* no line has it */
+    HOSTS_YES,   /* libc finds it there for this family */
+    HOSTS_OTHER, /* it is there, but for the other family alone */
 };
 
 /* family: AF_UNSPEC, AF_INET or AF_INET6. hosts may be NULL. Never switches. */

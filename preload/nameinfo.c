@@ -29,7 +29,8 @@ static long name_libc(void *arg)
                             c->flags);
 }
 
-/* The address in sa, or NULL where no name is asked for, or where libc finds fault with the call. */
+/* The address in sa, or NULL where no name is asked for, or where libc finds fault with the call.
+ */
 static const void *name_address(const struct name_call *c)
 {
     enum {
@@ -97,8 +98,8 @@ int green_getnameinfo(const struct sockaddr *sa, socklen_t length, char *host, s
     if (result == DNS_UNSURE)
         return (int)dns_libc(DNS_HELPER, name_libc, &call);
     dns_counted();
-    int error = result == DNS_FOUND ? name_found(&call, found->h_name)
-                                    : name_missing(&call, result);
+    int error =
+        result == DNS_FOUND ? name_found(&call, found->h_name) : name_missing(&call, result);
     resolver_free(found);
     return error;
 }

@@ -79,8 +79,7 @@ static int dump_piece(struct netaddrs *n, const char *piece, size_t size)
             return 0;
         if (m->nlmsg_type == NLMSG_ERROR)
             return -1;
-        if (m->nlmsg_type == RTM_NEWADDR &&
-            !message_add(n, NLMSG_DATA(m), NLMSG_PAYLOAD(m, 0)))
+        if (m->nlmsg_type == RTM_NEWADDR && !message_add(n, NLMSG_DATA(m), NLMSG_PAYLOAD(m, 0)))
             return -1;
     }
     return 1;
@@ -92,8 +91,10 @@ static bool dump(struct netaddrs *n, long fd, char *piece)
         struct nlmsghdr header;
         struct rtgenmsg family;
     } request = {
-        .header = {.nlmsg_len = NLMSG_LENGTH(sizeof request.family), .nlmsg_type = RTM_GETADDR,
-                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP, .nlmsg_seq = 1},
+        .header = {.nlmsg_len = NLMSG_LENGTH(sizeof request.family),
+                   .nlmsg_type = RTM_GETADDR,
+                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+                   .nlmsg_seq = 1},
         .family = {.rtgen_family = AF_UNSPEC},
     };
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};

@@ -10,7 +10,7 @@
 #include "dns.h"
 #include "patch.h"
 
-#define SAME(name)                                                                             \
+#define SAME(name)                                                                         \
     _Static_assert(__builtin_types_compatible_p(__typeof__(&name), __typeof__(real.name)), \
                    #name " has another prototype in the header")
 SAME(res_query);
@@ -37,11 +37,7 @@ struct res_call {
 
 static int res_go(long (*libc)(void *arg), struct res_call *call)
 {
-    enum dns_way way = dns_way_thread(!call->state);
-    /* The caller's state by name: under --strict DNS_APART is a helper thread, with another _res. */
-    if (!call->state && way == DNS_APART && _res.options & RES_INIT)
-        call->state = &_res;
-    return (int)dns_libc(way, libc, call);
+    return (int)dns_libc(dns_way_thread(!call->state), libc, call);
 }
 
 static long query_libc(void *arg)
@@ -54,16 +50,21 @@ static long query_libc(void *arg)
 int green_res_query(const char *name, int class, int type, unsigned char *answer, int size)
 {
     PASS_UNLESS_GREEN(res_query, name, class, type, answer, size);
-    return res_go(query_libc, &(struct res_call){.name = name, .class = class, .type = type,
-                                                 .answer = answer, .size = size});
+    return res_go(query_libc,
+                  &(struct res_call){
+                      .name = name, .class = class, .type = type, .answer = answer, .size = size});
 }
 
 int green_res_nquery(struct __res_state *state, const char *name, int class, int type,
                      unsigned char *answer, int size)
 {
     PASS_UNLESS_GREEN(res_nquery, state, name, class, type, answer, size);
-    return res_go(query_libc, &(struct res_call){.state = state, .name = name, .class = class,
-                                                 .type = type, .answer = answer, .size = size});
+    return res_go(query_libc, &(struct res_call){.state = state,
+                                                 .name = name,
+                                                 .class = class,
+                                                 .type = type,
+                                                 .answer = answer,
+                                                 .size = size});
 }
 
 static long search_libc(void *arg)
@@ -76,44 +77,55 @@ static long search_libc(void *arg)
 int green_res_search(const char *name, int class, int type, unsigned char *answer, int size)
 {
     PASS_UNLESS_GREEN(res_search, name, class, type, answer, size);
-    return res_go(search_libc, &(struct res_call){.name = name, .class = class, .type = type,
-                                                  .answer = answer, .size = size});
+    return res_go(search_libc,
+                  &(struct res_call){
+                      .name = name, .class = class, .type = type, .answer = answer, .size = size});
 }
 
 int green_res_nsearch(struct __res_state *state, const char *name, int class, int type,
                       unsigned char *answer, int size)
 {
     PASS_UNLESS_GREEN(res_nsearch, state, name, class, type, answer, size);
-    return res_go(search_libc, &(struct res_call){.state = state, .name = name, .class = class,
-                                                  .type = type, .answer = answer, .size = size});
+    return res_go(search_libc, &(struct res_call){.state = state,
+                                                  .name = name,
+                                                  .class = class,
+                                                  .type = type,
+                                                  .answer = answer,
+                                                  .size = size});
 }
 
 static long domain_libc(void *arg)
 {
     struct res_call *c = arg;
-    return c->state ? real.res_nquerydomain(c->state, c->name, c->domain, c->class, c->type,
-                                            c->answer, c->size)
-                    : real.res_querydomain(c->name, c->domain, c->class, c->type, c->answer,
-                                           c->size);
+    return c->state
+               ? real.res_nquerydomain(c->state, c->name, c->domain, c->class, c->type, c->answer,
+                                       c->size)
+               : real.res_querydomain(c->name, c->domain, c->class, c->type, c->answer, c->size);
 }
 
 int green_res_querydomain(const char *name, const char *domain, int class, int type,
                           unsigned char *answer, int size)
 {
     PASS_UNLESS_GREEN(res_querydomain, name, domain, class, type, answer, size);
-    return res_go(domain_libc,
-                  &(struct res_call){.name = name, .domain = domain, .class = class, .type = type,
-                                     .answer = answer, .size = size});
+    return res_go(domain_libc, &(struct res_call){.name = name,
+                                                  .domain = domain,
+                                                  .class = class,
+                                                  .type = type,
+                                                  .answer = answer,
+                                                  .size = size});
 }
 
 int green_res_nquerydomain(struct __res_state *state, const char *name, const char *domain,
                            int class, int type, unsigned char *answer, int size)
 {
     PASS_UNLESS_GREEN(res_nquerydomain, state, name, domain, class, type, answer, size);
-    return res_go(domain_libc,
-                  &(struct res_call){.state = state, .name = name, .domain = domain,
-                                     .class = class, .type = type, .answer = answer,
-                                     .size = size});
+    return res_go(domain_libc, &(struct res_call){.state = state,
+                                                  .name = name,
+                                                  .domain = domain,
+                                                  .class = class,
+                                                  .type = type,
+                                                  .answer = answer,
+                                                  .size = size});
 }
 
 static long send_libc(void *arg)
@@ -126,16 +138,19 @@ static long send_libc(void *arg)
 int green_res_send(const unsigned char *message, int length, unsigned char *answer, int size)
 {
     PASS_UNLESS_GREEN(res_send, message, length, answer, size);
-    return res_go(send_libc, &(struct res_call){.message = message, .length = length,
-                                                .answer = answer, .size = size});
+    return res_go(
+        send_libc,
+        &(struct res_call){.message = message, .length = length, .answer = answer, .size = size});
 }
 
 int green_res_nsend(struct __res_state *state, const unsigned char *message, int length,
                     unsigned char *answer, int size)
 {
     PASS_UNLESS_GREEN(res_nsend, state, message, length, answer, size);
-    return res_go(send_libc, &(struct res_call){.state = state, .message = message,
-                                                .length = length, .answer = answer, .size = size});
+    return res_go(
+        send_libc,
+        &(struct res_call){
+            .state = state, .message = message, .length = length, .answer = answer, .size = size});
 }
 
 int green___nss_configure_lookup(const char *database, const char *services)

@@ -1,5 +1,5 @@
-/* One call that resolves, made on a thread, with its result as text: natively and under libgreen the
- * text must be the same.
+/* One call that resolves, made on a thread with a small stack, with its result as text: natively
+ * and under libgreen the text must be the same.
  *
  *     lookup OPERATION [ARGUMENT]...
  *
@@ -32,15 +32,32 @@ static const struct {
     const char *word;
     int value;
 } words[] = {
-    {"passive", AI_PASSIVE}, {"canonname", AI_CANONNAME}, {"numerichost", AI_NUMERICHOST},
-    {"v4mapped", AI_V4MAPPED}, {"all", AI_ALL}, {"addrconfig", AI_ADDRCONFIG}, {"idn", AI_IDN},
-    {"canonidn", AI_CANONIDN}, {"numericserv", AI_NUMERICSERV}, {"bad", 0x4000},
-    {"inet", AF_INET}, {"inet6", AF_INET6}, {"unspec", AF_UNSPEC}, {"unix", AF_UNIX},
-    {"stream", SOCK_STREAM}, {"dgram", SOCK_DGRAM}, {"raw", SOCK_RAW},
-    {"seqpacket", SOCK_SEQPACKET}, {"tcp", IPPROTO_TCP}, {"udp", IPPROTO_UDP},
+    {"passive", AI_PASSIVE},
+    {"canonname", AI_CANONNAME},
+    {"numerichost", AI_NUMERICHOST},
+    {"v4mapped", AI_V4MAPPED},
+    {"all", AI_ALL},
+    {"addrconfig", AI_ADDRCONFIG},
+    {"idn", AI_IDN},
+    {"canonidn", AI_CANONIDN},
+    {"numericserv", AI_NUMERICSERV},
+    {"bad", 0x4000},
+    {"inet", AF_INET},
+    {"inet6", AF_INET6},
+    {"unspec", AF_UNSPEC},
+    {"unix", AF_UNIX},
+    {"stream", SOCK_STREAM},
+    {"dgram", SOCK_DGRAM},
+    {"raw", SOCK_RAW},
+    {"seqpacket", SOCK_SEQPACKET},
+    {"tcp", IPPROTO_TCP},
+    {"udp", IPPROTO_UDP},
     {"sctp", IPPROTO_SCTP},
-    {"ni_numerichost", NI_NUMERICHOST}, {"ni_numericserv", NI_NUMERICSERV},
-    {"ni_nofqdn", NI_NOFQDN}, {"ni_namereqd", NI_NAMEREQD}, {"ni_dgram", NI_DGRAM},
+    {"ni_numerichost", NI_NUMERICHOST},
+    {"ni_numericserv", NI_NUMERICSERV},
+    {"ni_nofqdn", NI_NOFQDN},
+    {"ni_namereqd", NI_NAMEREQD},
+    {"ni_dgram", NI_DGRAM},
     {"ni_idn", NI_IDN},
 };
 
@@ -68,10 +85,19 @@ static const char *error_name(int code)
     static const struct {
         int code;
         const char *name;
-    } names[] = {{0, "OK"}, {EAI_NONAME, "NONAME"}, {EAI_NODATA, "NODATA"}, {EAI_AGAIN, "AGAIN"},
-                 {EAI_FAIL, "FAIL"}, {EAI_SERVICE, "SERVICE"}, {EAI_SOCKTYPE, "SOCKTYPE"},
-                 {EAI_FAMILY, "FAMILY"}, {EAI_ADDRFAMILY, "ADDRFAMILY"}, {EAI_BADFLAGS, "BADFLAGS"},
-                 {EAI_SYSTEM, "SYSTEM"}, {EAI_OVERFLOW, "OVERFLOW"}, {EAI_IDN_ENCODE, "IDN_ENCODE"}};
+    } names[] = {{0, "OK"},
+                 {EAI_NONAME, "NONAME"},
+                 {EAI_NODATA, "NODATA"},
+                 {EAI_AGAIN, "AGAIN"},
+                 {EAI_FAIL, "FAIL"},
+                 {EAI_SERVICE, "SERVICE"},
+                 {EAI_SOCKTYPE, "SOCKTYPE"},
+                 {EAI_FAMILY, "FAMILY"},
+                 {EAI_ADDRFAMILY, "ADDRFAMILY"},
+                 {EAI_BADFLAGS, "BADFLAGS"},
+                 {EAI_SYSTEM, "SYSTEM"},
+                 {EAI_OVERFLOW, "OVERFLOW"},
+                 {EAI_IDN_ENCODE, "IDN_ENCODE"}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (names[i].code == code)
             return names[i].name;
@@ -100,8 +126,7 @@ static void print_addrinfo(int code, struct addrinfo *list)
         printf("%s port %u scope %u flow %u family %d/%d type %d protocol %d length %u flags %#x "
                "name %s\n",
                text, port, scope, flow, a->ai_family, a->ai_addr->sa_family, a->ai_socktype,
-               a->ai_protocol, a->ai_addrlen, a->ai_flags,
-               a->ai_canonname ? a->ai_canonname : "-");
+               a->ai_protocol, a->ai_addrlen, a->ai_flags, a->ai_canonname ? a->ai_canonname : "-");
     }
     freeaddrinfo(list);
 }
@@ -127,7 +152,9 @@ static void print_host_r(int code, const struct hostent *result, const struct ho
                          int error)
 {
     printf("code %d h_errno %d result %s\n", code, error,
-           !result ? "NULL" : result == into ? "given" : "other");
+           !result          ? "NULL"
+           : result == into ? "given"
+                            : "other");
     if (result)
         print_host(result);
 }
@@ -162,8 +189,10 @@ static const void *bytes_of(const struct sockaddr_storage *address, socklen_t *l
 
 static void do_gai(char **a)
 {
-    struct addrinfo hints = {.ai_family = number(a[3]), .ai_socktype = number(a[4]),
-                             .ai_protocol = number(a[5])}, *list = NULL;
+    struct addrinfo hints = {.ai_family = number(a[3]),
+                             .ai_socktype = number(a[4]),
+                             .ai_protocol = number(a[5])},
+                    *list = NULL;
     const struct addrinfo *given = or_null(a[2]) ? &hints : NULL;
     if (given)
         hints.ai_flags = number(a[2]);
@@ -214,8 +243,8 @@ static void do_addr_r(char **a)
     int error = -1;
     address_of(a[0], &address);
     const void *bytes = bytes_of(&address, &length);
-    int code = gethostbyaddr_r(bytes, length, address.ss_family, &into, buffer, size, &result,
-                               &error);
+    int code =
+        gethostbyaddr_r(bytes, length, address.ss_family, &into, buffer, size, &result, &error);
     print_host_r(code, result, &into, error);
     free(buffer);
 }
@@ -240,7 +269,7 @@ static void do_async(char **a)
     struct timespec limit = {10, 0};
     printf("start %s\n", error_name(getaddrinfo_a(GAI_NOWAIT, list, 1, NULL)));
     int code = gai_suspend((const struct gaicb *const *)list, 1, &limit);
-    printf("wait %s\n", code == EAI_ALLDONE ? "all done" : error_name(code));
+    printf("wait %s\n", code == EAI_ALLDONE ? "OK" : error_name(code)); /* it may be over before */
     print_addrinfo(gai_error(&one), one.ar_result);
 }
 
@@ -307,11 +336,11 @@ static const struct {
     int arguments;
     void (*run)(char **arguments);
 } operations[] = {
-    {"gai", 6, do_gai}, {"host", 2, do_host}, {"host1", 1, do_host1}, {"host_r", 3, do_host_r},
-    {"addr", 1, do_addr}, {"addr_r", 2, do_addr_r}, {"name", 4, do_name}, {"async", 1, do_async},
-    {"query", 2, do_query}, {"search", 2, do_search}, {"nquery", 2, do_nquery},
-    {"sleep", 1, do_sleep}, {"pause", 1, do_pause}, {"options", 1, do_options},
-    {"server", 1, do_server},
+    {"gai", 6, do_gai},       {"host", 2, do_host},       {"host1", 1, do_host1},
+    {"host_r", 3, do_host_r}, {"addr", 1, do_addr},       {"addr_r", 2, do_addr_r},
+    {"name", 4, do_name},     {"async", 1, do_async},     {"query", 2, do_query},
+    {"search", 2, do_search}, {"nquery", 2, do_nquery},   {"sleep", 1, do_sleep},
+    {"pause", 1, do_pause},   {"options", 1, do_options}, {"server", 1, do_server},
 };
 
 static void *run(void *arg)
@@ -336,8 +365,11 @@ static void *run(void *arg)
 int main(int argc, char **argv)
 {
     pthread_t thread;
+    pthread_attr_t attr;
     (void)argc;
-    if (pthread_create(&thread, NULL, run, argv + 1))
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 32768); /* as microsocks does */
+    if (pthread_create(&thread, &attr, run, argv + 1))
         return 1;
     pthread_join(thread, NULL);
     return 0;

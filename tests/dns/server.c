@@ -11,8 +11,8 @@
  *     NAME delay MILLISECONDS             answer then
  *     NAME mangle KIND                    answer in a way that no server should
  *
- * The rules are read again when SIGHUP comes. LOG gets a line "TYPE NAME udp|tcp" for each question.
- * "ready" is printed once it listens. Ends when its standard input does.
+ * The rules are read again when SIGHUP comes. LOG gets a line "TYPE NAME udp|tcp" for each
+ * question. "ready" is printed once it listens. Ends when its standard input does.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,129 +23,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { TYPE_ANY = 0, TYPE_A = 1, TYPE_CNAME = 5, TYPE_PTR = 12, TYPE_AAAA = 28, TYPE_OPT = 41 };
-enum { PACKET = 65536, NAME = 256, RULES = 4096, PENDING = 8192, SOCKETS = 32, STREAMS = 256 };
+#include "rules.h"
 
-/* ---- Rules ---- */
-
-enum kind { RECORD, RCODE, SILENT, DELAY, MANGLE };
-
-struct rule {
-    char name[NAME];
-    enum kind kind;
-    int type;        /* of a record, or of the questions that it is for */
-    char data[NAME]; /* address, name, mangling */
-    int number;      /* code, milliseconds */
-};
-
-static struct rule rules[RULES];
-static int rule_count;
-
-static int type_of(const char *word)
-{
-    static const struct {
-        const char *word;
-        int type;
-    } types[] = {{"A", TYPE_A}, {"AAAA", TYPE_AAAA}, {"CNAME", TYPE_CNAME}, {"PTR", TYPE_PTR}};
-    for (size_t i = 0; word && i < sizeof types / sizeof *types; i++)
-        if (!strcmp(word, types[i].word))
-            return types[i].type;
-    return TYPE_ANY;
-}
-
-static int code_of(const char *word)
-{
-    static const char *const codes[] = {"noerror", "formerr", "servfail", "nxdomain", "notimp",
-                                        "refused"};
-    for (int i = 0; i < 6; i++)
-        if (!strcmp(word, codes[i]))
-            return i;
-    return 0;
-}
-
-static void rule_add(const char *name, enum kind kind, int type, const char *data, int number)
-{
-    if (rule_count == RULES) {
-        fprintf(stderr, "server: too many rules\n");
-        exit(1);
-    }
-    struct rule *r = &rules[rule_count++];
-    snprintf(r->name, sizeof r->name, "%s", name);
-    snprintf(r->data, sizeof r->data, "%s", data);
-    r->kind = kind;
-    r->type = type;
-    r->number = number;
-}
-
-static void rules_read(const char *path)
-{
-    char line[4096], *rest;
-    FILE *file = fopen(path, "r");
-    rule_count = 0;
-    while (file && fgets(line, sizeof line, file)) {
-        char *name = strtok_r(line, " \t\n", &rest), *word = strtok_r(NULL, " \t\n", &rest), *data;
-        if (!name || !word || *name == '#')
-            continue;
-        if (!strcmp(word, "rcode")) {
-            data = strtok_r(NULL, " \t\n", &rest);
-            rule_add(name, RCODE, type_of(strtok_r(NULL, " \t\n", &rest)), "", code_of(data));
-        } else if (!strcmp(word, "silent")) {
-            rule_add(name, SILENT, type_of(strtok_r(NULL, " \t\n", &rest)), "", 0);
-        } else if (!strcmp(word, "delay")) {
-            rule_add(name, DELAY, 0, "", atoi(strtok_r(NULL, " \t\n", &rest)));
-        } else if (!strcmp(word, "mangle")) {
-            rule_add(name, MANGLE, 0, strtok_r(NULL, " \t\n", &rest), 0);
-        } else {
-            while ((data = strtok_r(NULL, " \t\n", &rest)))
-                rule_add(name, RECORD, type_of(word), data, 0);
-        }
-    }
-    if (file)
-        fclose(file);
-}
-
-static bool name_matches(const char *pattern, const char *name)
-{
-    size_t length = strlen(name), tail = strlen(pattern) - 1;
-    if (strncmp(pattern, "*.", 2))
-        return !strcasecmp(pattern, name);
-    return length > tail && !strcasecmp(name + length - tail, pattern + 1);
-}
-
-/* The next rule of the kind from *at on; exact names hide wildcards. */
-static const struct rule *rule_next(const char *name, enum kind kind, int type, int *at)
-{
-    bool exact = false;
-    for (int i = 0; i < rule_count; i++)
-        exact |= !strcasecmp(rules[i].name, name);
-    for (; *at < rule_count; ++*at) {
-        const struct rule *r = &rules[*at];
-        if (r->kind == kind && (exact ? !strcasecmp(r->name, name) : name_matches(r->name, name)) &&
-            (r->type == TYPE_ANY || r->type == type))
-            return &rules[(*at)++];
-    }
-    return NULL;
-}
-
-static const struct rule *rule_first(const char *name, enum kind kind, int type)
-{
-    int at = 0;
-    return rule_next(name, kind, type, &at);
-}
-
-/* Does the name exist, with whatever records? */
-static bool name_exists(const char *name)
-{
-    for (int i = 0; i < rule_count; i++)
-        if (name_matches(rules[i].name, name))
-            return true;
-    return false;
-}
+enum { PACKET = 65536, PENDING = 8192, SOCKETS = 32, STREAMS = 256 };
 
 /* ---- Packets ---- */
 
@@ -232,8 +116,8 @@ struct question {
     unsigned id;
     char name[NAME];
     int type;
-    size_t room; /* for a datagram */
-    int64_t due; /* ns */
+    size_t room;            /* for a datagram */
+    int64_t due;            /* ns */
     uint8_t echo[NAME + 8]; /* the question as it came */
     size_t echo_length;
 };
@@ -265,8 +149,10 @@ static bool question_read(struct question *q, const uint8_t *bytes, size_t lengt
     at += 5;
     if (get16(bytes + 10) && at + 5 <= length && get16(bytes + at + 1) == TYPE_OPT)
         q->room = get16(bytes + at + 3);
-    const char *word = q->type == TYPE_A ? "A" : q->type == TYPE_AAAA ? "AAAA"
-                       : q->type == TYPE_PTR ? "PTR" : "?";
+    const char *word = q->type == TYPE_A      ? "A"
+                       : q->type == TYPE_AAAA ? "AAAA"
+                       : q->type == TYPE_PTR  ? "PTR"
+                                              : "?";
     fprintf(log_file, "%s %s %s\n", word, q->name, q->stream ? "tcp" : "udp");
     fflush(log_file);
     return true;
@@ -527,8 +413,8 @@ static void read_datagrams(const struct endpoint *e)
     uint8_t bytes[1024];
     for (int i = 0; i < 64; i++) {
         struct question q = {.fd = e->fd, .from_length = sizeof q.from};
-        ssize_t got = recvfrom(e->fd, bytes, sizeof bytes, MSG_DONTWAIT,
-                               (struct sockaddr *)&q.from, &q.from_length);
+        ssize_t got = recvfrom(e->fd, bytes, sizeof bytes, MSG_DONTWAIT, (struct sockaddr *)&q.from,
+                               &q.from_length);
         if (got < 0)
             return;
         if (question_read(&q, bytes, (size_t)got) && !e->deaf)
