@@ -7,6 +7,7 @@ stunnel_conf() {
     {
         echo "foreground = yes"
         echo "pid ="
+        echo "syslog = no" # this machine's log is none of ours
         echo "debug = ${STUNNEL_DEBUG:-4}"
         [ -n "${STUNNEL_GLOBAL:-}" ] && printf '%s\n' "$STUNNEL_GLOBAL"
         echo "[service]"

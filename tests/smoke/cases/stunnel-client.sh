@@ -16,6 +16,7 @@ case_serve() {
     cat >"$RUN/conf" <<END
 foreground = yes
 pid =
+syslog = no
 debug = 4
 [out]
 client = yes
