@@ -16,6 +16,7 @@ struct resolver;
 enum {
     HUBS_MAX = 256,
     SWITCH_BUDGET = 128, /* direct switches between two polls */
+    SWITCH_BUDGET_MAX = 4096, /* where so many are runnable */
 };
 
 /* What is to be done for the context that was left, once its stack is no longer in use. */

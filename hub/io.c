@@ -15,7 +15,7 @@
 #include "gen/real.h"
 #include "internal.h"
 
-enum { WATCH_CHUNK = 1024, WATCH_CHUNKS = 4096, BATCH_MAX = 64 };
+enum { WATCH_CHUNK = 1024, WATCH_CHUNKS = 4096, BATCH_MAX = 64, UNWANTED_MAX = 2 };
 
 /* One wait; lies on the waiting green thread's stack. */
 struct io_group {
@@ -38,6 +38,7 @@ struct io_watch {
     ev_io io;
     uint32_t generation; /* of the descriptor number when it was armed */
     uint8_t armed;       /* IO_ events that the watcher is started for */
+    uint8_t unwanted;    /* reports in a row that nobody waited for */
     uint8_t batch;       /* exclusive waiters to wake at once, see on_ready() */
     uint32_t shared;     /* waiters that are not exclusive */
     uint32_t readers, writers; /* waiters for IO_READ, IO_WRITE */
@@ -151,8 +152,12 @@ static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
         /* A group may hold several waiters of one descriptor: next may be gone. */
         next = watch->head == NULL ? NULL : next && next->watch == watch ? next : watch->head;
     }
-    if (ready & ~wanted) {
-        /* Nobody wants this: stop asking for it. libev then drops it from the epoll set. */
+    if (!(ready & ~wanted)) {
+        watch->unwanted = 0;
+    } else if (++watch->unwanted > UNWANTED_MAX) {
+        /* Nobody wants this: stop asking for it. libev then drops it from the epoll set. Not at
+         * once: who was woken for it may not have had its turn yet. */
+        watch->unwanted = 0;
         watch->armed = (uint8_t)wanted;
         ev_io_stop(loop, io);
         if (wanted) {

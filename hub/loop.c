@@ -195,7 +195,10 @@ static void hub_poll(struct hub *h)
     timer_expire(h, h->now);
     sched_drain_remote(h);
     hub_share(h);
-    h->budget = SWITCH_BUDGET;
+    /* Everybody who is runnable now has a turn before the next poll: a descriptor that was reported
+     * and not read yet would only be reported again. */
+    size_t turns = h->run_length < SWITCH_BUDGET_MAX ? h->run_length : SWITCH_BUDGET_MAX;
+    h->budget = turns > SWITCH_BUDGET ? (int)turns : SWITCH_BUDGET;
 }
 
 static void hub_run(void *arg)
