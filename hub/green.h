@@ -78,12 +78,17 @@ struct green {
 
     int64_t deadline;            /* absolute CLOCK_MONOTONIC ns; hub, while in the heap */
     void (*entry)(struct green *g); /* what it runs; immutable */
+    const void *again_key;       /* its last wait on an address timed out: on which; self */
+    int64_t again_since;         /* and since when it has waited there without a wake, ns; self */
 
     /* Signals; see deliver.c and preload/signal.c. */
     _Atomic uint64_t pending;    /* signals sent to this thread alone, bit n-1; any */
     struct signal_record *_Atomic arrived; /* their siginfo, newest first; any */
     struct signal_record *queued;          /* the same in order, once looked at; self */
     uint64_t wait_signals;       /* what sigwait() waits for; self, read by senders */
+    uint32_t handlers_ran;       /* signal handlers that were begun on it; self */
+    uint32_t swapped_at;         /* handlers_ran when its mask was swapped for a wait; self */
+    bool mask_swapped;           /* any handler ends its wait, also one that ran before it; self */
     void *alt_in_use;            /* the alternate stack while a handler runs on it; self */
     size_t alt_size;
     int alt_flags;

@@ -8,7 +8,7 @@
 #include "blocking.h"
 #include "iotry.h"
 #include "patch.h"
-#include "pollmask.h"
+#include "preload/signal.h"
 #include "pollwait.h"
 
 struct epoll_call {
@@ -37,12 +37,12 @@ static long epoll_attempt(struct iotry *t, int fd, bool now)
 
 static long epoll_masked(struct epoll_call *c, struct fd_entry *e, const sigset_t *mask)
 {
-    struct pollmask held;
+    struct signal_swap swap;
     long r = epoll_look(c, c->io.fd);
     if (r)
         return r;
-    r = pollmask_begin(&held, mask) ? -EINTR : iotry(&c->io, e);
-    pollmask_end(&held);
+    r = signal_swap_begin(&swap, self_green(), signal_mask_of(mask)) ? -EINTR : iotry(&c->io, e);
+    signal_swap_end(&swap, self_green());
     return r;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "blocking.h"
 #include "coro/sys.h"
 #include "iotry.h"
 #include "patch.h"
@@ -75,10 +76,7 @@ void fd_sent(const struct msghdr *msg)
 /* A socket with SO_LINGER waits in close for what is still to be sent. */
 static int close_lingering(int fd)
 {
-    call_begin();
-    int r = real.close(fd);
-    call_end();
-    return r;
+    return (int)iotry_result(blocking_syscall(false, SYS_close, fd, 0, 0, 0, 0, 0));
 }
 
 int green_close(int fd)

@@ -5,7 +5,7 @@
 
 #include "cancel.h"
 #include "hub/hub.h"
-#include "pollmask.h"
+#include "preload/signal.h"
 #include "pollset.h"
 
 enum { LIES = 8 }; /* so often in a row may a wait end although nothing is ready */
@@ -142,14 +142,14 @@ long pollwait(struct pollwait *w, void (*clean)(struct pollwait *w))
     long r = w->looked ? 0 : look_now(w);
     if (r)
         return r;
-    struct pollmask mask;
-    if (w->mask && pollmask_begin(&mask, w->mask))
+    struct signal_swap swap;
+    if (w->mask && signal_swap_begin(&swap, self_green(), signal_mask_of(w->mask)))
         r = -EINTR;
     else if (w->deadline == 0)
         green_futile();
     else
         r = wait_parked(w, clean);
     if (w->mask)
-        pollmask_end(&mask);
+        signal_swap_end(&swap, self_green());
     return r;
 }

@@ -138,11 +138,44 @@ void signal_set_of(uint64_t mask, sigset_t *set)
     memcpy(set, &mask, sizeof mask);
 }
 
-bool signal_mask_swap(struct green *g, uint64_t mask, uint64_t *old)
+static bool swap_handled(const struct green *g)
 {
-    *old = g->mask;
+    return g->mask_swapped && g->handlers_ran != g->swapped_at;
+}
+
+bool signal_swap_begin(struct signal_swap *s, struct green *g, uint64_t mask)
+{
+    *s = (struct signal_swap){g->mask, g->swapped_at, g->mask_swapped};
+    g->swapped_at = g->handlers_ran;
+    g->mask_swapped = true;
     green_set_mask(g, mask);
-    return (signal_run_pending(g) & HANDLERS_RAN) != 0;
+    signal_run_pending(g);
+    return swap_handled(g);
+}
+
+void signal_swap_end(const struct signal_swap *s, struct green *g)
+{
+    g->swapped_at = s->swapped_at;
+    g->mask_swapped = s->mask_swapped;
+    green_set_mask(g, s->mask);
+    signal_run_pending(g);
+}
+
+/* A handler begins on g: a wait under a swapped mask has to hear of it, though no wait of the
+ * handler's own. Returns what handler_ended() needs. */
+static bool handler_begun(struct green *g)
+{
+    bool swapped = g->mask_swapped;
+    g->handlers_ran++;
+    g->mask_swapped = false;
+    return swapped;
+}
+
+static void handler_ended(struct green *g, bool swapped)
+{
+    g->mask_swapped = swapped;
+    if (swapped) /* it looks before it parks */
+        atomic_fetch_or(&g->interrupts, INTERRUPT_SIGNAL);
 }
 
 /* ---- Running handlers ---- */
@@ -159,10 +192,13 @@ static void handler_call(struct green *g, int sig, siginfo_t *info, ucontext_t *
         green_mask_is(g, during);
     if (on_alt)
         green_alt_stack_used(g, true);
+    bool swapped = g && handler_begun(g);
     if (act->sa_flags & SA_SIGINFO)
         act->sa_sigaction(sig, info, context);
     else
         ((void (*)(int, siginfo_t *, void *))(void (*)(void))act->sa_handler)(sig, info, context);
+    if (g)
+        handler_ended(g, swapped);
     if (on_alt && g->alt_in_use)
         green_alt_stack_used(g, false);
     if (g)
@@ -199,6 +235,8 @@ int signal_run_pending(struct green *g)
          * and the flags that the program asked for. */
         sys_4(SYS_rt_tgsigqueueinfo, sys_0(SYS_getpid), sys_0(SYS_gettid), sig, &info);
     }
+    if (swap_handled(g))
+        ran |= HANDLERS_RAN;
     errno = saved;
     return ran;
 }

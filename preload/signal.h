@@ -40,9 +40,16 @@ int signal_send(struct green *g, int sig, const siginfo_t *info);
  * runtime. Returns HANDLERS_RAN, HANDLERS_ALL_RESTART as hub_interrupt_hook does. */
 int signal_run_pending(struct green *g);
 
-/* Give the calling green thread another mask and run what that lets in; the former mask goes to
- * *old. True when a handler ran: the call that swaps masks ends with EINTR. */
-bool signal_mask_swap(struct green *g, uint64_t mask, uint64_t *old);
+/* sigsuspend(2), pselect(2) and their kin: from begin to end the calling green thread g has another
+ * mask, and a handler that runs at any moment between the two ends its wait (WAIT_BY_SIGNAL), even
+ * one that began later. begin says whether one ran already. Nests, for a handler may wait so too. */
+struct signal_swap {
+    uint64_t mask;
+    uint32_t swapped_at;
+    bool mask_swapped;
+};
+bool signal_swap_begin(struct signal_swap *s, struct green *g, uint64_t mask);
+void signal_swap_end(const struct signal_swap *s, struct green *g);
 
 /* Take one pending signal of `set` from g, the calling thread, without a handler. */
 bool signal_take(struct green *g, uint64_t set, siginfo_t *info);

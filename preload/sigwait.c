@@ -33,10 +33,10 @@ int green_sigsuspend(const sigset_t *mask)
     PASS_UNLESS_GREEN(sigsuspend, mask);
     cancel_act();
     struct green *g = green_tls.self;
-    uint64_t old;
-    if (!signal_mask_swap(g, signal_mask_of(mask), &old))
+    struct signal_swap swap;
+    if (!signal_swap_begin(&swap, g, signal_mask_of(mask)))
         sleep_for_handler();
-    signal_mask_swap(g, old, &(uint64_t){0});
+    signal_swap_end(&swap, g);
     errno = EINTR;
     return -1;
 }
