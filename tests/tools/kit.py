@@ -64,11 +64,12 @@ class Place:
         return self.write(name, content, 0o755)
 
     def compile(self, name, source, *flags, compiler="gcc"):
-        """`source` is a path, or the text of a C program."""
+        """`source` is a path, or the text of a C program. Relative paths in flags start at the place."""
         path = self.file(name)
         if not os.path.isabs(source):
             source = self.write(name + ".c", source)
-        subprocess.run([compiler, "-o", path, source, *flags], check=True, timeout=TIMEOUT)
+        subprocess.run([compiler, "-o", path, source, *flags], check=True, timeout=TIMEOUT,
+                       cwd=os.path.dirname(path))
         return path
 
     def copy(self, name, of, mode=0o755):
