@@ -1,4 +1,7 @@
-/* Waiting on an address: queues hashed by (kind, address), first in, first out.
+/* Waiting on an address: queues hashed by (kind, address), first in, first out. Who waits again on an
+ * address after its time was up keeps the place of its first wait: waiters that all time out between
+ * two wakes, and wait again in the same order, would else wake the same ones for ever (CPython asks
+ * for its interpreter lock that way).
  *
  * A bucket holds one list of distinct keys; each key's first waiter stands in that list and heads a
  * ring of the others. A waiter lives on the stack of who waits. It is taken off by a waker or by
@@ -13,9 +16,11 @@ struct waiter {
     const void *key;
     struct waiter *next, *prev;  /* ring of one key, bucket lock */
     struct waiter *keys;         /* next key of the bucket; first waiters only; bucket lock */
+    int64_t since; /* first wait on this address without a wake, ns */
     uint32_t bits;
     uint8_t kind;
     bool starved;
+    bool again; /* `since` is that of an earlier wait */
     _Atomic bool queued;
     _Atomic(struct bucket *) bucket; /* changes in wait_requeue(), under both locks */
 };
@@ -47,16 +52,27 @@ static struct waiter *bucket_find(struct bucket *b, enum wait_kind kind, const v
 
 static void bucket_append(struct bucket *b, struct waiter *w)
 {
-    struct waiter *first = bucket_find(b, w->kind, w->key);
+    struct waiter **slot = &b->keys;
+    while (*slot && ((*slot)->key != w->key || (*slot)->kind != w->kind))
+        slot = &(*slot)->keys;
+    struct waiter *first = *slot;
     if (first) {
-        w->next = first;
-        w->prev = first->prev;
-        first->prev->next = w;
-        first->prev = w;
+        struct waiter *after = first->prev;
+        while (w->again && after->since > w->since && after != first)
+            after = after->prev;
+        if (w->again && after->since > w->since) { /* before the first: heads the ring */
+            after = first->prev;
+            w->keys = first->keys;
+            *slot = w;
+        }
+        w->prev = after;
+        w->next = after->next;
+        after->next->prev = w;
+        after->next = w;
     } else {
         w->next = w->prev = w;
-        w->keys = b->keys;
-        b->keys = w;
+        w->keys = NULL;
+        *slot = w;
     }
     atomic_store_explicit(&w->bucket, b, memory_order_relaxed);
 }
@@ -146,9 +162,14 @@ static enum wait_result wait_queued(enum wait_kind kind, const void *key, uint32
     struct green *g = enter();
     struct bucket *b = bucket_of(kind, key);
     enum wait_result result = WAIT_WOKEN;
+    bool again = g->again_key == key;
+    int64_t since = again ? g->again_since : g->foreign ? clock_now() : g->hub->now;
+    if (again)
+        g->again_key = NULL;
     for (;;) {
         struct waiter w = {.green = g, .key = key, .bits = bits, .kind = (uint8_t)kind,
-                           .starved = flags & WAIT_STARVED, .queued = true};
+                           .starved = flags & WAIT_STARVED, .queued = true, .since = since,
+                           .again = again};
         lock_acquire(&b->lock);
         atomic_fetch_add(&b->count, 1); /* before ready(): pairs with the load in wake() */
         if (ready && ready(arg)) {
@@ -181,6 +202,8 @@ static enum wait_result wait_queued(enum wait_kind kind, const void *key, uint32
         }
         if (r == PARK_TIMED_OUT) {
             result = WAIT_TIMED_OUT;
+            g->again_key = key;
+            g->again_since = since;
             break;
         }
         if (park_interrupted(g, flags, &result))
@@ -281,6 +304,7 @@ long wait_requeue(enum wait_kind kind, const void *from, size_t wake_max, const 
                 break;
             bucket_remove(a, w);
             w->key = to;
+            w->again = false; /* behind those who wait there */
             atomic_fetch_add_explicit(&b->count, 1, memory_order_relaxed);
             bucket_append(b, w);
             n++;
