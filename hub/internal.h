@@ -123,11 +123,16 @@ static inline void leave(void)
         leave_deferred();
 }
 
-/* The hub that the calling thread holds, or NULL. Inside the runtime only. */
+/* The hub that the calling thread holds, or NULL. Inside the runtime only. A request is answered
+ * here: whoever came in without enter() (green_interrupt(), io_wake()) may have done so too late for
+ * the monitor to see, and must know which of the two has the hub. */
 static inline struct hub *hub_held(void)
 {
     int own = atomic_load_explicit(&green_tls.own, memory_order_relaxed);
-    if (own <= OWN_REQUESTED)
+    if (__builtin_expect(own == OWN_REQUESTED, 0) &&
+        atomic_compare_exchange_strong(&green_tls.own, &own, OWN_ATTACHED))
+        own = OWN_ATTACHED;
+    if (own == OWN_ATTACHED)
         return green_tls.self->hub;
     return green_tls.hub;
 }
