@@ -76,13 +76,23 @@ static struct carrier *carrier_new(void)
 
 /* ---- The list of spares ---- */
 
-void carrier_return_spare(struct carrier *c)
+static void carrier_list_spare(struct carrier *c)
 {
     lock_acquire(&spare_lock);
     c->next = spare_head;
     spare_head = c;
     spare_count++;
     lock_release(&spare_lock);
+}
+
+/* The list is a stack: whoever stands among the SPARES_KEPT undermost stays there, so that it may
+ * sleep without a time-out. One that comes back with others listed meanwhile stands higher than
+ * before, and must think again. */
+void carrier_return_spare(struct carrier *c)
+{
+    carrier_list_spare(c);
+    if (__atomic_load_n(&spare_count, __ATOMIC_RELAXED) > SPARES_KEPT)
+        sys_6(SYS_futex, &c->wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 struct carrier *carrier_take_spare(bool may_spawn)
@@ -111,7 +121,6 @@ size_t carrier_spares(void)
 {
     return __atomic_load_n(&spare_count, __ATOMIC_RELAXED) + atomic_load(&carrier_starting);
 }
-
 
 void carrier_give(struct carrier *c, struct hub *h)
 {
@@ -181,7 +190,7 @@ static void carrier_idle(struct carrier *c, bool may_end)
             struct hub *h = g->hub;
             c->post = NULL;
             atomic_store_explicit(&g->state, GREEN_RUNNABLE, memory_order_relaxed);
-            carrier_return_spare(c);
+            carrier_list_spare(c);
             sched_push_remote(h, g);
         }
         /* The kernel asks the main OS thread first whether a signal is ignored: one that it blocks
@@ -213,7 +222,7 @@ static void *carrier_thread(void *arg)
     c->native_tp = c->idle.tp;
     carrier_register(c);
     if (!atomic_load(&c->given))
-        carrier_return_spare(c);
+        carrier_list_spare(c);
     atomic_fetch_sub(&carrier_starting, 1);
     carrier_idle(c, true);
     carrier_unregister(c);

@@ -29,9 +29,18 @@ enum {
 
 _Atomic int monitor_asleep;
 
-/* ---- The barrier that makes a store of `own` visible before `in` is read ---- */
+/* ---- The barrier that makes a store of `own` visible before `in` is read ----
+ *
+ * Who enters stores `in` and then loads `own`; who asks stores `own` and then loads `in`. One of the
+ * two must see the other's store, which takes a full fence between store and load on both sides.
+ * membarrier() makes the other OS threads execute theirs, at whatever instruction they are: before
+ * the store of `in`, whose load of `own` then sees the request, or after it, and `in` is seen. Where
+ * it is refused a fence of the monitor's alone would not do: the other's store of `in` may wait in
+ * its store buffer while its load of `own` has been done. hub_enter_fences puts one there; those who
+ * set `in` by an exchange have it anyhow. It is set before the monitor's thread exists, by a thread
+ * that is the only one or whose creation of others orders it. */
 
-static bool barrier_expedited;
+static bool barrier_expedited; /* immutable once the monitor runs */
 
 static void barrier_start(void)
 {
