@@ -19,7 +19,7 @@ struct job {
     long (*fn)(void *);
     void *arg;
     long result;
-    int error;
+    int error; /* errno: the caller's before, the call's after */
     struct green *green;
     struct job *next; /* pool lock */
     _Atomic bool done;
@@ -81,7 +81,7 @@ static void *pool_main(void *unused)
     native_begin();
     struct job *j;
     while ((j = pool_next())) {
-        errno = 0;
+        errno = j->error;
         j->result = j->fn(j->arg);
         j->error = errno;
         struct green *g = j->green; /* the job is gone once done is seen */
@@ -126,8 +126,9 @@ long offload(long (*fn)(void *arg), void *arg)
         call_end();
         return r;
     }
+    int before = errno;
     struct green *g = enter();
-    struct job j = {.fn = fn, .arg = arg, .green = g};
+    struct job j = {.fn = fn, .arg = arg, .error = before, .green = g};
     lock_acquire(&pool_lock);
     *pool_tail = &j;
     pool_tail = &j.next;
