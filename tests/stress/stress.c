@@ -417,6 +417,7 @@ static const struct {
 static unsigned seed;
 static pthread_t workers[WORKERS_MAX];
 static int worker_count;
+static _Atomic int working; /* may still send a signal to any worker */
 
 static void *work(void *arg)
 {
@@ -440,6 +441,7 @@ static void *work(void *arg)
             atomic_fetch_add(&sent, 1);
         }
     }
+    atomic_fetch_sub(&working, 1);
     return arg;
 }
 
@@ -477,15 +479,20 @@ int main(int argc, char **argv)
     pthread_join(first, NULL);
     long descriptors = descriptors_open();
 
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        atomic_fetch_add(&working, 1);
         if (pthread_create(&workers[i], NULL, work, (void *)(long)(i + 1))) {
             fail("pthread_create", errno, 0);
+            atomic_fetch_sub(&working, 1);
             n = i;
         }
+    }
     worker_count = n;
     for (unsigned rest = (unsigned)seconds; (rest = sleep(rest)) > 0;)
         ; /* a signal ends it early */
     atomic_store(&stop, true);
+    while (atomic_load(&working))
+        usleep(1000); /* the number of a joined thread is nobody's any more */
     for (int i = 0; i < n; i++) {
         void *result;
         int error = pthread_join(workers[i], &result);
