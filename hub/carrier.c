@@ -2,6 +2,7 @@
  * given to them.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
@@ -130,12 +131,25 @@ void carrier_give(struct carrier *c, struct hub *h)
     sys_6(SYS_futex, &c->wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
+/* Has the calling OS thread children that live, or that nobody has waited for? Their
+ * PR_SET_PDEATHSIG would take its end for the end of their parent. */
+static bool carrier_has_children(const struct carrier *c)
+{
+    char byte;
+    if (!c->forked)
+        return false;
+    long fd = sys_4(SYS_openat, AT_FDCWD, "/proc/thread-self/children", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return true; /* who knows */
+    bool none = sys_3(SYS_read, fd, &byte, 1) == 0;
+    sys_1(SYS_close, fd);
+    return !none;
+}
+
 /* Nobody needs this many: leave the list, unless somebody has just been given a hub. */
 static bool carrier_may_retire(struct carrier *c)
 {
     bool leave = false;
-    if (c->forked)
-        return false;
     lock_acquire(&spare_lock);
     if (spare_count > SPARES_KEPT) {
         for (struct carrier **slot = &spare_head; *slot; slot = &(*slot)->next) {
@@ -154,15 +168,18 @@ static bool carrier_may_retire(struct carrier *c)
 /* ---- The idle context ---- */
 
 /* Waits until a hub is given; false when the carrier shall end. A spare beyond SPARES_KEPT leaves
- * after RETIRE_AFTER_S; the others sleep without a time-out. */
+ * after RETIRE_AFTER_S; the others, and who has children then, sleep without a time-out. */
 static bool carrier_wait(struct carrier *c, bool may_end)
 {
     while (!atomic_load_explicit(&c->wake, memory_order_acquire)) {
-        bool retires = may_end && !c->forked && __atomic_load_n(&spare_count, __ATOMIC_RELAXED) >
-                                                    SPARES_KEPT;
+        bool retires = may_end && __atomic_load_n(&spare_count, __ATOMIC_RELAXED) > SPARES_KEPT;
         struct timespec ts = {RETIRE_AFTER_S, 0};
         long r = sys_6(SYS_futex, &c->wake, FUTEX_WAIT_PRIVATE, 0, retires ? &ts : NULL, NULL, 0);
-        if (r == -ETIMEDOUT && carrier_may_retire(c))
+        if (r != -ETIMEDOUT)
+            continue;
+        if (carrier_has_children(c))
+            may_end = false;
+        else if (carrier_may_retire(c))
             return false;
     }
     atomic_store_explicit(&c->wake, 0, memory_order_relaxed);
@@ -186,6 +203,9 @@ static void carrier_idle(struct carrier *c, bool may_end)
             for (;;)
                 sys_5(SYS_ppoll, NULL, 0, NULL, NULL, 0);
         }
+        /* Before it can run elsewhere: its alternate stack must not serve two OS threads. */
+        if (c->alt_stack)
+            deliver_alt_stack(c, NULL);
         if (g) {
             struct hub *h = g->hub;
             c->post = NULL;
@@ -193,10 +213,6 @@ static void carrier_idle(struct carrier *c, bool may_end)
             carrier_list_spare(c);
             sched_push_remote(h, g);
         }
-        /* The kernel asks the main OS thread first whether a signal is ignored: one that it blocks
-         * is not, and would be delivered when the program ignores it no more. */
-        if (!may_end)
-            carrier_set_mask(c, deliver_common_mask());
         if (!carrier_wait(c, may_end))
             return;
         struct hub *h = atomic_exchange_explicit(&c->given, NULL, memory_order_acquire);

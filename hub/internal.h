@@ -35,7 +35,7 @@ struct carrier {
     _Atomic int wake;            /* futex: 1 when `given` was set or the carrier shall end */
     struct carrier *next;        /* list of spares; spare lock */
     struct carrier *all_next;    /* list of all carriers; spare lock */
-    bool forked;                 /* made children: never retires; owner */
+    bool forked;                 /* made children: stays while they live; owner */
     struct green *dead;          /* a bound green thread that has ended here; owner */
     bool (*release)(struct green *);
 };
@@ -77,7 +77,8 @@ struct hub {
     /* monitor only */
     uint64_t seen_switches;
     int64_t stuck_since;
-    int64_t stuck_cpu;
+    int64_t stuck_cpu;       /* CPU time of its OS thread at the last look */
+    int64_t stuck_cpu_first; /* and when it was first seen at the same switch */
     /* figures; holder writes */
     uint64_t polls, parks, detaches, rejoins, handoffs;
 };
@@ -186,7 +187,6 @@ extern size_t green_extra; /* bytes of what embeds struct green */
 void deliver_idle_begin(struct hub *h);
 void deliver_mask_added(uint64_t mask);   /* a green thread with this mask came to be */
 void deliver_mask_removed(uint64_t mask); /* and ended, or changed it */
-uint64_t deliver_common_mask(void); /* what every green thread blocks */
 void deliver_fork(uint64_t mask);
 void deliver_alt_stack(struct carrier *c, const struct green *g); /* g NULL: none */
 void deliver_alt_start(struct green *main_green);
