@@ -4,12 +4,14 @@
  *
  * Each worker does, over and over, one of the operations below; every one of them keeps books that
  * add up whatever the order. At the end all workers are joined, the books are checked, and what the
- * process holds (its descriptors) must be what it held before.
+ * process holds (its descriptors, and soon its OS threads but for a few spares) must be what it held
+ * before.
  * Exit status 0 and one line, or 1 and a line for each thing that does not add up.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -29,7 +31,7 @@
 
 #include <linux/futex.h>
 
-enum { LOCKS = 4, SLOTS = 8, WORKERS_MAX = 512 };
+enum { LOCKS = 4, SLOTS = 8, WORKERS_MAX = 512, SPARES = 4 };
 
 static _Atomic bool stop;
 static _Atomic long failures;
@@ -445,18 +447,28 @@ static void *work(void *arg)
     return arg;
 }
 
-/* Descriptors with the numbers that programs get; what watches the process may hold high ones. */
-static long descriptors_open(void)
+/* Names in a directory of /proc/self below a number: what watches the process may hold high ones. */
+static long entries_below(const char *path, long most)
 {
     long n = 0;
-    DIR *d = opendir("/proc/self/fd");
+    DIR *d = opendir(path);
     struct dirent *e;
     while (d && (e = readdir(d)))
-        if (e->d_name[0] != '.' && atoi(e->d_name) < 1000)
+        if (e->d_name[0] != '.' && atol(e->d_name) < most)
             n++;
     if (d)
         closedir(d);
     return n;
+}
+
+static long descriptors_open(void)
+{
+    return entries_below("/proc/self/fd", 1000);
+}
+
+static long os_threads(void)
+{
+    return entries_below("/proc/self/task", LONG_MAX);
 }
 
 int main(int argc, char **argv)
@@ -477,7 +489,7 @@ int main(int argc, char **argv)
     pthread_t first;
     pthread_create(&first, NULL, child_thread, NULL);
     pthread_join(first, NULL);
-    long descriptors = descriptors_open();
+    long descriptors = descriptors_open(), threads = os_threads();
 
     for (int i = 0; i < n; i++) {
         atomic_fetch_add(&working, 1);
@@ -516,6 +528,10 @@ int main(int argc, char **argv)
         fail("somebody is still inside", 1, 0);
     if (descriptors_open() != descriptors)
         fail("descriptors", descriptors_open(), descriptors);
+    for (int i = 0; i < 150 && os_threads() > threads + SPARES; i++)
+        usleep(100000); /* what is idle retires after a while */
+    if (os_threads() > threads + SPARES)
+        fail("OS threads", os_threads(), threads);
     if (atomic_load(&sent) && !atomic_load(&handled))
         fail("signals handled", 0, atomic_load(&sent));
     if (atomic_load(&operations) < (unsigned long)n)
