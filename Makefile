@@ -167,6 +167,8 @@ $(BUILD)/libtools.a: $(TOOL_OBJECTS)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+$(BUILD)/greenctl: private LDFLAGS += -lncurses -ltinfo
+
 $(TOOLS): $(BUILD)/%: $(BUILD)/tools/%.o $(BUILD)/libtools.a
 	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS)
 

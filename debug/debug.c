@@ -5,8 +5,10 @@
 #include "coro/sys.h"
 #include "debug/blocking.h"
 #include "debug/capture.h"
+#include "debug/control.h"
 #include "debug/dump.h"
 #include "debug/report.h"
+#include "debug/trace.h"
 #include "debug/watch.h"
 #include "gen/real.h"
 #include "hub/hub.h"
@@ -49,8 +51,9 @@ static void debug_choose_signal(void)
 void debug_start(void)
 {
     dump_start();
-    debug_wanted = config.detect_blocking || config.on_deadlock != GREEN_DEADLOCK_IGNORE;
-    if (debug_wanted)
+    debug_wanted = config.detect_blocking || config.on_deadlock != GREEN_DEADLOCK_IGNORE ||
+                   config.control[0] || config.trace[0];
+    if (config.detect_blocking || config.control[0])
         debug_choose_signal();
 }
 
@@ -58,17 +61,25 @@ void debug_run(void)
 {
     if (config.detect_blocking || config.on_deadlock != GREEN_DEADLOCK_IGNORE)
         watch_run();
+    if (config.control[0])
+        control_run();
+    if (config.trace[0])
+        trace_run();
 }
 
 void debug_fork(void)
 {
     report_fork();
     watch_fork();
+    control_fork();
+    trace_fork();
     blocking_fork();
 }
 
 void debug_exit(void)
 {
+    control_exit();
+    trace_exit();
     if (config.detect_blocking)
         blocking_print();
 }

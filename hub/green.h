@@ -81,6 +81,12 @@ struct green {
     const void *again_key;       /* its last wait on an address timed out: on which; self */
     int64_t again_since;         /* and since when it has waited there without a wake, ns; self */
 
+    /* For sched_watch (look.h) alone: ns of running, and when it last began, stopped and was woken,
+     * and what it stopped for. hub, but for woken_at: who wakes. */
+    int64_t ran, ran_from, left_at, woken_at;
+    const void *left_object;
+    uint8_t left_for;
+
     /* Signals; see deliver.c and preload/signal.c. */
     _Atomic uint64_t pending;    /* signals sent to this thread alone, bit n-1; any */
     struct signal_record *_Atomic arrived; /* their siginfo, newest first; any */

@@ -22,6 +22,8 @@ static bool handoff_give(struct green *g, struct carrier *spare)
 {
     struct hub *h = g->hub;
     h->handoffs++;
+    if (__builtin_expect(sched_handoff_watch != NULL, 0))
+        sched_handoff_watch(h->index, g);
     atomic_store_explicit(&h->current, NULL, memory_order_relaxed);
     atomic_store_explicit(&h->switches, atomic_load(&h->switches) + 1, memory_order_relaxed);
     atomic_store_explicit(&green_tls.own, OWN_DETACHED, memory_order_release);

@@ -8,6 +8,7 @@
 #include "../coro/lock.h"
 #include "../coro/sys.h"
 #include "hub.h"
+#include "look.h"
 
 struct ev_loop;
 struct io_watch;
@@ -141,6 +142,7 @@ static inline struct hub *hub_held(void)
 /* ---- sched.c ---- */
 void sched_switch(struct green *self, enum after after);
 void sched_finish(struct hub *h);
+void sched_watched(struct hub *h, struct green *next); /* see sched_watch in look.h */
 void sched_resume(struct hub *h, struct coro *from, struct green *next);
 void sched_push(struct hub *h, struct green *g);
 struct green *sched_pop(struct hub *h);

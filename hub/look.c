@@ -26,7 +26,7 @@ void look_at(struct green *g, struct green_look *out)
     *out = (struct green_look){.green = g, .id = g->id, .state = look_state_of(g),
                                .tid = g->coro.tp ? libc_tid(g->coro.tp) : 0,
                                .waits_for = g->waits_for, .object = g->wait_object,
-                               .since = g->wait_since, .switches = g->switches,
+                               .since = g->wait_since, .switches = g->switches, .ran = g->ran,
                                .deadline = g->timer_slot ? g->deadline : DEADLINE_NEVER};
     memcpy(out->name, g->name, sizeof out->name);
     out->name[sizeof out->name - 1] = 0;
@@ -43,6 +43,8 @@ bool look_holds(const struct green_look *l)
     return g->id == l->id && g->switches == l->switches && look_state_of(g) == l->state;
 }
 
+void (*sched_watch)(unsigned hub, struct green *left, bool ended, struct green *next);
+void (*sched_handoff_watch)(unsigned hub, struct green *g);
 void (*hub_detached_hook)(struct green *g, int64_t since);
 
 unsigned hub_os_threads(void)

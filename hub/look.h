@@ -59,6 +59,12 @@ struct hub_look {
 /* Called by the monitor when it has taken the hub from g, which had run since `since`. Set before. */
 extern void (*hub_detached_hook)(struct green *g, int64_t since);
 
+/* Called when set, at each switch, by who holds the hub: `left` (may be NULL) has stopped there, and
+ * ended if `ended`; `next` (NULL: the hub itself) runs from now on. Inside the runtime, on any stack. */
+extern void (*sched_watch)(unsigned hub, struct green *left, bool ended, struct green *next);
+/* The same when g loses its hub and runs on. */
+extern void (*sched_handoff_watch)(unsigned hub, struct green *g);
+
 /* False when there is no hub of this index. */
 bool hub_look_at(unsigned index, struct hub_look *out);
 

@@ -206,6 +206,8 @@ static void hub_run(void *arg)
     struct hub *h = arg;
     libc_thread_begin();
     for (;;) {
+        if (__builtin_expect(sched_watch != NULL, 0))
+            sched_watched(h, NULL);
         sched_finish(h);
         atomic_store_explicit(&h->current, NULL, memory_order_relaxed);
         if (!h->run_head || --h->budget <= 0)

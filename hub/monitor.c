@@ -18,7 +18,6 @@
 #include "../coro/libc.h"
 #include "gen/real.h"
 #include "internal.h"
-#include "look.h"
 
 enum {
     TICK_NS = 1000000,
@@ -131,6 +130,8 @@ static bool monitor_take(struct hub *h, struct green *g)
         return false;
     }
     h->detaches++;
+    if (__builtin_expect(sched_handoff_watch != NULL, 0))
+        sched_handoff_watch(h->index, g);
     if (__builtin_expect(hub_detached_hook != NULL, 0))
         hub_detached_hook(g, h->stuck_since);
     atomic_store(&h->current, NULL);

@@ -118,6 +118,14 @@ static inline void monitor_heed(struct hub *h)
     }
 }
 
+/* The context that was left is still to be finished when another green thread follows at once. */
+void sched_watched(struct hub *h, struct green *next)
+{
+    void (*watch)(unsigned, struct green *, bool, struct green *) = sched_watch;
+    if (watch)
+        watch(h->index, h->after == AFTER_NOTHING ? NULL : h->left, h->after == AFTER_EXIT, next);
+}
+
 void sched_resume(struct hub *h, struct coro *from, struct green *next)
 {
     struct carrier *c = h->carrier;
@@ -132,6 +140,8 @@ void sched_resume(struct hub *h, struct coro *from, struct green *next)
                           atomic_load_explicit(&h->switches, memory_order_relaxed) + 1,
                           memory_order_relaxed);
     monitor_heed(h);
+    if (__builtin_expect(sched_watch != NULL, 0))
+        sched_watched(h, next);
     if (__builtin_expect(next->mask != c->mask, 0))
         carrier_set_mask(c, next->mask);
     if (__builtin_expect(next->alt_stack != c->alt_stack, 0))
@@ -167,6 +177,8 @@ static void unpark_to(struct green *g, bool first)
     for (;;) {
         if (s == GREEN_PARKED) {
             int to = g->foreign ? GREEN_NOTIFIED : GREEN_RUNNABLE;
+            if (__builtin_expect(sched_watch != NULL, 0))
+                g->woken_at = clock_now();
             if (!atomic_compare_exchange_weak(&g->state, &s, to))
                 continue;
             if (g->foreign) {

@@ -7,7 +7,6 @@
 #include "alloc.h"
 #include "gen/real.h"
 #include "internal.h"
-#include "look.h"
 
 /* Every live green thread. Guarded by its lock. */
 static struct lock list_lock;

@@ -36,6 +36,8 @@ struct green_config {
     int children;               /* GREEN_CHILDREN_... */
     int dump_signal;            /* 0: none */
     char dump_file[CONFIG_PATH_MAX]; /* "": stderr */
+    char control[CONFIG_PATH_MAX]; /* "": none; "1": where greenctl looks for it */
+    char trace[CONFIG_PATH_MAX];   /* "": none; "-": lines on stderr */
     int64_t detect_blocking;    /* ns on a carrier without a switch; 0: not looked for */
     int on_deadlock;            /* GREEN_DEADLOCK_... */
     int stats;                  /* GREEN_STATS_... */

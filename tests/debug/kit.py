@@ -63,7 +63,7 @@ class Run:
         self.error = open(self.file("stderr"), "w+b")
         self.process = subprocess.Popen(
             [RUN, *options, "--", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self.error, cwd=cwd, env={**os.environ, **(env or {})})
+            stderr=self.error, bufsize=0, cwd=cwd, env={**os.environ, **(env or {})})
         self.pid = self.process.pid  # eventlet-run becomes the program
         if ready:
             line = self.line()

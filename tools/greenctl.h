@@ -1,0 +1,23 @@
+/* The parts of greenctl. */
+#ifndef TOOLS_GREENCTL_H
+#define TOOLS_GREENCTL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Prints "greenctl: WHAT" and "hint: HINT" and exits with `code`: 2 for a wrong command line, 1 for
+ * all else. */
+_Noreturn void greenctl_no(int code, const char *hint, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Send `line` to the socket at `path` and read the answer to its end. NULL when nobody answers, or
+ * the socket is not this user's or root's. The caller frees it. */
+char *greenctl_ask(const char *path, const char *line, size_t *length);
+
+/* A view that refreshes until q. */
+int greenctl_top(const char *path);
+
+/* Write the trace at `file` as a page of HTML to stdout. */
+int greenctl_report(const char *file);
+
+#endif
