@@ -23,6 +23,8 @@ enum {
     TICK_NS = 1000000,
     IDLE_TICK_NS = 4000000, /* while every hub sleeps, before the monitor does */
     IDLE_TICKS = 5,
+    HURRY_TICK_NS = 125000, /* after a hub was taken from one that sleeps, for so many looks: */
+    HURRY_LOOKS = 16,       /* where one blocks, others often do in the same moment */
     MONITOR_STACK = 64 * 1024,
 };
 
@@ -149,6 +151,8 @@ static void monitor_request(struct green *g)
 
 enum verdict { HUB_ASLEEP, HUB_BUSY, HUB_WATCHED };
 
+static int monitor_hurry; /* looks to go at the quick pace; the monitor's own */
+
 static enum verdict monitor_look(struct hub *h, int64_t now)
 {
     if (atomic_load(&h->listening) & LISTEN_HUB)
@@ -168,7 +172,7 @@ static enum verdict monitor_look(struct hub *h, int64_t now)
     if (!work_due(h, now))
         return asleep ? HUB_WATCHED : HUB_BUSY;
     if (asleep || now - h->stuck_since >= hub_settings.handoff)
-        monitor_take(h, g);
+        monitor_hurry = monitor_take(h, g) && asleep ? HURRY_LOOKS : monitor_hurry;
     else if (now - h->stuck_since >= hub_settings.handoff / 2)
         monitor_request(g);
     return HUB_BUSY;
@@ -274,7 +278,8 @@ static void *monitor_main(void *unused)
             if (watched)
                 monitor_watch(now);
             else
-                monitor_nap(TICK_NS);
+                monitor_nap(monitor_hurry > 0 ? HURRY_TICK_NS : TICK_NS);
+            monitor_hurry -= monitor_hurry > 0;
         } else if (++idle < IDLE_TICKS) {
             monitor_nap(IDLE_TICK_NS);
         } else {
