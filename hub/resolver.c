@@ -17,7 +17,6 @@
 #include <ares.h>
 #include <ev.h>
 
-#include "../coro/libc.h"
 #include "alloc.h"
 #include "internal.h"
 
@@ -27,8 +26,6 @@ enum {
     EXTENDED_SIZE = 1200,    /* what libc announces, too */
     PATIENCE_MS = 2000,      /* c-ares has answered by then, whatever happened */
 };
-
-struct channel;
 
 /* One socket of a channel. */
 struct resolver_socket {
@@ -41,6 +38,7 @@ struct channel {
     ares_channel ares;
     struct hub *hub;
     uint64_t generation;
+    bool starved;         /* there was no descriptor or no memory for its last socket */
     unsigned asked;       /* questions ever */
     unsigned outstanding; /* and those without an answer */
     struct resolver_socket *sockets;
@@ -51,8 +49,6 @@ struct channel {
 struct resolver {
     struct channel *current;
 };
-
-struct asking;
 
 /* One type of what a green thread asks for. */
 struct question {
@@ -109,10 +105,11 @@ static int failed(long error)
     return -1;
 }
 
-static ares_socket_t channel_socket(int family, int type, int protocol, void *unused)
+static ares_socket_t channel_socket(int family, int type, int protocol, void *channel)
 {
-    (void)unused;
+    struct channel *c = channel;
     long fd = sys_3(SYS_socket, family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+    c->starved = fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM;
     if (fd < 0)
         return failed(fd);
     int size = CHANNEL_BUFFER;
@@ -182,10 +179,14 @@ static void channel_delete(struct channel *c)
     green_free(c);
 }
 
-/* Outside of any call into c-ares: one that was given up and has no question left goes. */
+/* Outside of any call into c-ares: a channel without questions needs no timer, and if it was given
+ * up, goes. */
 static void channel_settle(struct channel *c)
 {
-    if (c->hub->resolver->current != c && !c->outstanding)
+    if (c->outstanding)
+        return;
+    ev_timer_stop(c->hub->loop, &c->timer);
+    if (c->hub->resolver->current != c)
         channel_delete(c);
 }
 
@@ -439,10 +440,10 @@ static struct hostent *host_of_names(const struct hostent *found)
 
 static void question_over(struct question *q, int status, struct hostent *host)
 {
-    if (q->channel)
-        q->channel->outstanding--;
+    bool starved = q->channel->starved;
+    q->channel->outstanding--;
     if (status != ARES_SUCCESS)
-        question_answered(q, status_of(status), NULL);
+        question_answered(q, starved ? RESOLVER_UNSURE : status_of(status), NULL);
     else
         question_answered(q, host ? RESOLVER_FOUND : RESOLVER_UNSURE, host);
 }

@@ -179,7 +179,13 @@ long dns_libc(enum dns_way way, long (*fn)(void *arg), void *arg)
                               memory_order_relaxed);
     if (way == DNS_HERE)
         return fn(arg);
-    long result = way == DNS_APART ? blocking_call(call_made, &call) : offload(call_made, &call);
+    long result;
+    if (way != DNS_APART)
+        result = offload(call_made, &call);
+    else if (hub_strict())
+        result = call_made(&call); /* a helper's answer might be another one: the others wait */
+    else
+        result = blocking_call(call_made, &call);
     h_errno = call.h_errno_after;
     return result;
 }

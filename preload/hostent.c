@@ -127,10 +127,10 @@ enum dns_result hostent_by_address(const struct dnsconf *conf, const void *addre
     return dns_query(conf, name, RESOLVER_PTR, host);
 }
 
-/* A place for the answer: the caller's buffer, or one that grows. */
+/* The answer into the caller's buffer; without parts it is too small whatever the answer is. */
 static int host_store(struct host_call *call, const struct host_parts *parts)
 {
-    if (host_fill(parts, call->into, call->buffer, call->size)) {
+    if (parts && host_fill(parts, call->into, call->buffer, call->size)) {
         *call->result = call->into;
         *call->error = NETDB_SUCCESS;
         return 0;
@@ -166,6 +166,9 @@ static int host_answer(struct host_call *call, const struct hostent *host)
     return host_store(call, &parts);
 }
 
+/* With less libc does not even get through /etc/hosts. */
+enum { FILES_LEAST = 34 };
+
 static enum dns_way host_way(const struct host_call *call, struct dnsconf **conf)
 {
     static const struct in6_addr any;
@@ -188,6 +191,10 @@ static int host_go(struct host_call *call)
     enum dns_way way = host_way(call, &conf);
     if (way != DNS_ASK)
         return (int)dns_libc(way, call->libc, call);
+    if (conf->hosts && call->size < FILES_LEAST) {
+        dnsconf_release(conf);
+        return host_store(call, NULL);
+    }
     int own = h_errno;
     enum dns_result result = host_ask(call, conf, &host);
     dnsconf_release(conf);

@@ -138,8 +138,8 @@ CASES = [
     (["host", "six.test", "inet6"], "c"), (["host", "one.test", "inet6"], "c"), (["host", "alias.test", "inet6"], "c"),
     (["host", "one.test", "77"], "h"), (["host", "::1", "inet6"], "h"), (["host", "10.1.1.1", "inet6"], "h"),
     (["host", "::1", "inet"], "h"), (["host", "", "inet"], "o"),
-    (["host_r", "one.test", "inet", "4096"], "c"), (["host_r", "one.test", "inet", "8"], "c"),
-    (["host_r", "one.test", "inet", "0"], "c"), (["host_r", "nowhere.test", "inet", "4096"], "c"),
+    (["host_r", "one.test", "inet", "4096"], "c"), (["host_r", "one.test", "inet", "8"], "-"),
+    (["host_r", "one.test", "inet", "0"], "-"), (["host_r", "nowhere.test", "inet", "8"], "-"), (["host_r", "nowhere.test", "inet", "4096"], "c"),
     (["host_r", "servfail.test", "inet", "4096"], "c"), (["host_r", "large.test", "inet", "600"], "c"),
     (["host_r", "alias.test", "inet6", "4096"], "c"), (["host_r", "localhost", "inet", "8"], "h"),
     (["host_r", "10.1.1.1", "inet", "8"], "h"),
@@ -147,7 +147,7 @@ CASES = [
     (["addr", "10.1.1.1"], "c"), (["addr", "10.1.1.2"], "c"), (["addr", "10.1.1.3"], "c"), (["addr", "10.1.1.4"], "c"),
     (["addr", "10.1.1.9"], "c"), (["addr", "2001:db8:5::5"], "c"), (["addr", "127.0.0.1"], "h"),
     (["addr", "::1"], "h"), (["addr", "::"], "h"), (["addr", "::ffff:10.1.1.1"], "o"), (["addr", "10.60.0.2"], "h"),
-    (["addr_r", "10.1.1.1", "4096"], "c"), (["addr_r", "10.1.1.1", "8"], "c"), (["addr_r", "10.1.1.9", "4096"], "c"),
+    (["addr_r", "10.1.1.1", "4096"], "c"), (["addr_r", "10.1.1.1", "8"], "-"), (["addr_r", "10.1.1.9", "4096"], "c"),
     (["addr_r", "10.1.1.4", "4096"], "c"),
     # getnameinfo
     (["name", "10.1.1.1", "0", "1025", "32"], "c"), (["name", "10.1.1.1", "ni_namereqd", "1025", "32"], "c"),
@@ -229,14 +229,29 @@ ADDRESSES = ("127.0.0.1", "127.0.0.2", "-127.0.0.3", "::1")
 WAYS = {"c": "names_by_cares", "o": "names_offloaded", "h": "names_in_place"}
 
 
+def asked(place):
+    """The names that the server was asked for since the last call, in order, repetitions left out."""
+    names = []
+    for line in place.questions():
+        name = line.split()[1]
+        if names[-1:] != [name]:
+            names.append(name)
+    return names
+
+
 def compare(place, words, way, env):
     command = [place.program("lookup")] + words
+    place.questions()
     native = place.native(command, env)
+    native_asked = asked(place)
     green = place.green(command, env=env)
+    green_asked = asked(place)
     if native.returncode or green.returncode:
         raise Failure(f"status {native.returncode} natively, {green.returncode} green: {native.stderr}{green.stderr}")
     if native.stdout != green.stdout:
         raise Failure(f"natively:\n{native.stdout}green:\n{green.stdout}")
+    if way == "c" and native_asked != green_asked:
+        raise Failure(f"natively {native_asked} is asked for, green {green_asked}")
     for letter, figure in WAYS.items():
         if green.stats.get(figure) != way.count(letter):
             raise Failure(f"{figure} {green.stats.get(figure)}, not {way.count(letter)}; the result is right")

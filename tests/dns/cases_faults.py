@@ -289,6 +289,7 @@ def cases():
             yield f"faults/{check}", prepare, patient, lambda place, check=check: fault(place, check)
             yield (f"faults/{check}-carriers", prepare, patient,
                    lambda place, check=check: fault(place, check, ["--carriers=4"]))
+    yield ("faults/exhausted", prepare, patient, lambda place: same(place, [place.program("faults"), "exhausted"]))
     yield "faults/others", prepare, {}, lambda place: fault(place, "others")
     yield "faults/others-strict", prepare, {}, lambda place: fault(place, "others", ["--strict"])
     for check in (curl, wget, getent, python, tinyproxy, microsocks):

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -386,6 +387,20 @@ static void leaks(void)
     printf("no more descriptors %d\n", descriptors() <= before + 4);
 }
 
+/* Without a descriptor left there is an error, and nothing worse. */
+static void exhausted(void)
+{
+    struct rlimit limit = {64, 64};
+    int last = -1;
+    joined(started(look_up, "a.quick.test"));
+    setrlimit(RLIMIT_NOFILE, &limit);
+    for (int fd; (fd = dup(1)) >= 0;)
+        last = fd;
+    printf("failed %d\n", strcmp(joined(started(look_up, "a.quick.test")), "found") != 0);
+    close(last);
+    printf("then %s\n", joined(started(look_up, "b.quick.test")));
+}
+
 /* ---- A thread with a network of its own ---- */
 
 static void *elsewhere(void *unused)
@@ -413,6 +428,7 @@ static const struct {
     {"forked_in_handler", forked_in_handler},
     {"others", others},
     {"leaks", leaks},
+    {"exhausted", exhausted},
     {"namespaces", namespaces},
 };
 

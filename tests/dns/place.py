@@ -65,7 +65,7 @@ class Place:
 
     def remove(self):
         self.stop()
-        shell("umount /etc")
+        shell("umount --lazy /etc")
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def etc(self, **files):
@@ -137,10 +137,16 @@ class Place:
         return done
 
 
+def namespaces():
+    return os.readlink("/proc/self/ns/mnt") + os.readlink("/proc/self/ns/net")
+
+
 def inside():
     """Runs this program again in namespaces of its own, unless it runs there."""
-    if "--inside" in sys.argv:
-        sys.argv.remove("--inside")
+    if len(sys.argv) > 2 and sys.argv[1] == "--inside":
+        if sys.argv[2] == namespaces():
+            sys.exit("--inside is not for use by hand: /etc would be this system's")
+        del sys.argv[1:3]
         return
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", "private",
-                          sys.executable, os.path.abspath(sys.argv[0]), "--inside"] + sys.argv[1:])
+    os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", "private", sys.executable,
+                          os.path.abspath(sys.argv[0]), "--inside", namespaces()] + sys.argv[1:])
