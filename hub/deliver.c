@@ -75,11 +75,6 @@ void deliver_mask_removed(uint64_t mask)
     lock_release(&mask_lock);
 }
 
-uint64_t deliver_common_mask(void)
-{
-    return __atomic_load_n(&mask_common, __ATOMIC_RELAXED);
-}
-
 void deliver_idle_begin(struct hub *h)
 {
     uint64_t common = __atomic_load_n(&mask_common, __ATOMIC_RELAXED);

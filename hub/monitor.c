@@ -21,6 +21,7 @@
 
 enum {
     TICK_NS = 1000000,
+    WAITED = 4, /* times the handoff time: whatever keeps the thread, others go on */
     IDLE_TICK_NS = 4000000, /* while every hub sleeps, before the monitor does */
     IDLE_TICKS = 5,
     HURRY_TICK_NS = 125000, /* after a hub was taken from one that sleeps, for so many looks: */
@@ -69,8 +70,8 @@ static int64_t thread_cpu_ns(pid_t tid)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* A thread whose CPU clock stands still sleeps in the kernel, or waits for a processor: then its
- * state is still R. Where /proc cannot be read, it sleeps. */
+/* A thread whose CPU clock stands still sleeps in the kernel (S), waits for a processor (R), or for a
+ * lock or a disk that will not be long (D). Where /proc cannot be read, it sleeps. */
 static bool thread_sleeps(pid_t tid)
 {
     char path[48] = "/proc/self/task/", stat[512];
@@ -89,7 +90,7 @@ static bool thread_sleeps(pid_t tid)
     sys_1(SYS_close, fd);
     while (length > 0 && stat[length - 1] != ')')
         length--;
-    return length <= 0 || stat[length + 1] != 'R';
+    return length <= 0 || stat[length + 1] == 'S';
 }
 
 /* Would anybody else run if the hub were free? The holder's fields are read as hints. */
@@ -163,7 +164,7 @@ static enum verdict monitor_look(struct hub *h, int64_t now)
     if (!g || !c || switches != h->seen_switches) {
         h->seen_switches = switches;
         h->stuck_since = now;
-        h->stuck_cpu = c ? thread_cpu_ns(c->tid) : 0;
+        h->stuck_cpu = h->stuck_cpu_first = c ? thread_cpu_ns(c->tid) : 0;
         return HUB_BUSY;
     }
     int64_t cpu = thread_cpu_ns(c->tid);
@@ -171,9 +172,11 @@ static enum verdict monitor_look(struct hub *h, int64_t now)
     h->stuck_cpu = cpu;
     if (!work_due(h, now))
         return asleep ? HUB_WATCHED : HUB_BUSY;
-    if (asleep || now - h->stuck_since >= hub_settings.handoff)
+    /* A thread computes for as long as it had a processor, not for as long as it waited for one. */
+    int64_t busy = cpu - h->stuck_cpu_first, since = now - h->stuck_since;
+    if (asleep || busy >= hub_settings.handoff || since >= WAITED * hub_settings.handoff)
         monitor_hurry = monitor_take(h, g) && asleep ? HURRY_LOOKS : monitor_hurry;
-    else if (now - h->stuck_since >= hub_settings.handoff / 2)
+    else if (busy >= hub_settings.handoff / 2)
         monitor_request(g);
     return HUB_BUSY;
 }

@@ -15,6 +15,7 @@
 #include "preload/name.h"
 #include "preload/patch.h"
 #include "preload/signal.h"
+#include "preload/syslog.h"
 #include "preload/thread.h"
 #include "preload/sched.h"
 #include "preload/stats.h"
@@ -24,6 +25,7 @@ static void fork_child(void)
 {
     hub_after_fork();
     signal_fork();
+    syslog_fork();
     thread_after_fork();
     stats_after_fork();
     dns_fork();

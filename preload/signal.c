@@ -187,7 +187,7 @@ static void handler_call(struct green *g, int sig, siginfo_t *info, ucontext_t *
 {
     uint64_t during = (g ? g->mask : 0) | signal_mask_of(&act->sa_mask) |
                       (act->sa_flags & SA_NODEFER ? 0 : signal_bit(sig));
-    bool on_alt = g && (act->sa_flags & SA_ONSTACK) && signal_on_alt_stack(g);
+    bool on_alt = g && g->alt_stack && signal_on_alt_stack(g); /* not within another handler's use */
     if (g)
         green_mask_is(g, during);
     if (on_alt)

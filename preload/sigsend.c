@@ -65,6 +65,36 @@ int green_raise(int sig)
     return error ? -1 : 0;
 }
 
+/* Who of this process gets a signal that it sends to itself: the main thread if it takes it, else
+ * the caller, as the kernel chooses; NULL when neither does, or no handler would run. */
+static struct green *kill_target(pid_t pid, int sig)
+{
+    struct sigaction now;
+    if (sig < 1 || sig >= _NSIG || pid != (pid_t)sys_0(SYS_getpid) ||
+        real.sigaction(sig, NULL, &now) || now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN)
+        return NULL;
+    struct green *self = green_tls.self;
+    struct thread *main_thread = thread_of_tid(pid);
+    if (main_thread && !(main_thread->green.mask & signal_bit(sig)))
+        return &main_thread->green;
+    return self->mask & signal_bit(sig) ? NULL : self;
+}
+
+/* A handler that the caller takes runs before kill() returns, on whatever OS thread it is. */
+int green_kill(pid_t pid, int sig)
+{
+    PASS_UNLESS_GREEN(kill, pid, sig);
+    struct green *target = kill_target(pid, sig);
+    if (!target)
+        return real.kill(pid, sig);
+    siginfo_t info;
+    info_fill(&info, sig, SI_USER);
+    int error = signal_send(target, sig, &info);
+    if (error)
+        errno = error;
+    return error ? -1 : 0;
+}
+
 /* A green thread's id is above all that the kernel gives. */
 int green_tgkill(pid_t pid, pid_t tid, int sig)
 {
