@@ -296,6 +296,59 @@ def bench_loops(_scale):
     return cells
 
 
+def with_options(options, name, *arguments, cores=None):
+    """A green program under options of eventlet-run, on all cores unless told which."""
+    command = [*measure.LAUNCHER, *options, os.path.join(measure.PROGRAMS, name), *map(str, arguments)]
+    return lambda: measure.run(command, 150, cores or set(measure.CORES))
+
+
+def bench_handoff(scale):
+    """A thread that holds up its OS thread: how long before the others run"""
+    def cell(case, unit, key, arguments, most, factor):
+        return Cell(case, unit, key, {s: (lambda s=s: program(s, *arguments, cores=set(measure.CORES)))
+                                      for s in ("native", "green")}, [Goal(most)], scale=factor)
+
+    asleep = ("handoff", "asleep", scale.count(200))
+    computing = ("handoff", "computing", scale.count(80))
+    return [
+        cell("asleep in the kernel, median", "ms", "us", asleep, 5, 1e-3),
+        cell("asleep in the kernel, 99 %", "ms", "p99_us", asleep, 1000, 1e-3),
+        cell("computing, median", "ms", "us", computing, 25, 1e-3),
+        cell("computing, 99 %", "ms", "p99_us", computing, 1000, 1e-3),
+        cell("50 asleep at the same moment, in all", "ms", "ms", ("handoff", "together", 50), 150, 1),
+    ]
+
+
+def bench_beside(scale):
+    """Echo beside a spinning, a computing and a blocked thread of the same process"""
+    options = ("echo_beside", scale.count(2000))
+    return [Cell(case, "ms", key, {s: (lambda s=s: program(s, *options, cores=set(measure.CORES)))
+                                   for s in ("native", "green")}, [Goal(50)] if key == "p99_us" else [], scale=1e-3)
+            for case, key in (("median", "us"), ("99 %", "p99_us"), ("most", "most_us"))]
+
+
+def bench_carriers(_scale):
+    """Eight threads that only compute"""
+    systems = {"native": lambda: program("native", "handoff", "cpu", 8, cores=set(measure.CORES)),
+               "strict": with_options(["--strict"], "handoff", "cpu", 8),
+               "green": with_options([], "handoff", "cpu", 8),
+               "2 carriers": with_options(["--carriers", "2"], "handoff", "cpu", 8)}
+    return [Cell("time on the clock", "ms", "ms", systems, [Goal(1 / 1.8, "strict", system="2 carriers")])]
+
+
+def bench_strict(scale):
+    """What handoff costs a program that never needs it"""
+    cells = []
+    for case, key, name, n in (("mutex + condition, a turn", "ns", "switch_cond", 200000),
+                               ("sched_yield", "ns", "switch_yield", 1000000),
+                               ("uncontended mutex", "ns", "mutex", None)):
+        arguments = ("second", scale.count(20000000)) if n is None else (scale.count(n),)
+        systems = {"strict": with_options(["--strict"], name, *arguments, cores=measure.SERVER_CORES),
+                   "green": with_options([], name, *arguments, cores=measure.SERVER_CORES)}
+        cells.append(Cell(case, "ns", key, systems, [Goal(1.02, "strict")]))
+    return cells
+
+
 def traced(system):
     """System calls per echo on 100 connections, counted by strace."""
     if not shutil.which("strace"):
