@@ -343,9 +343,9 @@ static void handlers_interrupt_unless_restarted(void)
 
 static int count_children_of_ignored_SIGCHLD(void)
 {
+    int64_t began = now_ns(CLOCK_MONOTONIC);
     pid_t pid = child_start(30, 5);
     child_start(60, 6);
-    int64_t began = now_ns(CLOCK_MONOTONIC);
     EXPECT_ERRNO(waitpid(pid, NULL, 0), ECHILD);
     EXPECT(ms_since(began) >= 20);
     EXPECT_ERRNO(wait(NULL), ECHILD);
