@@ -13,7 +13,7 @@
 
 enum {
     BUCKETS = 256,
-    KEPT = 1024, /* sets that nobody uses at the moment */
+    KEPT = 32, /* sets that nobody uses at the moment */
     /* The bits of poll(2) and epoll_ctl(2) are the same. Errors and hang-ups are always told. */
     MASK = POLLIN | POLLPRI | POLLOUT | POLLRDNORM | POLLRDBAND | POLLWRNORM | POLLWRBAND |
            POLLMSG | POLLRDHUP,
