@@ -7,6 +7,8 @@
 #include "debug/capture.h"
 #include "debug/control.h"
 #include "debug/dump.h"
+#include "debug/lockorder.h"
+#include "debug/readers.h"
 #include "debug/report.h"
 #include "debug/trace.h"
 #include "debug/watch.h"
@@ -55,6 +57,10 @@ void debug_start(void)
                    config.control[0] || config.trace[0];
     if (config.detect_blocking || config.control[0])
         debug_choose_signal();
+    if (config.on_deadlock != GREEN_DEADLOCK_IGNORE)
+        lockorder_start();
+    if (config.warn_multiple_readers)
+        readers_start();
 }
 
 void debug_run(void)
@@ -73,6 +79,7 @@ void debug_fork(void)
     watch_fork();
     control_fork();
     trace_fork();
+    lockorder_fork();
     blocking_fork();
 }
 

@@ -22,6 +22,7 @@ static bool handoff_give(struct green *g, struct carrier *spare)
 {
     struct hub *h = g->hub;
     h->handoffs++;
+    PROBE1(handoff, g->id);
     if (__builtin_expect(sched_handoff_watch != NULL, 0))
         sched_handoff_watch(h->index, g);
     atomic_store_explicit(&h->current, NULL, memory_order_relaxed);

@@ -9,6 +9,7 @@
 #include "../coro/sys.h"
 #include "hub.h"
 #include "look.h"
+#include "probe.h"
 
 struct ev_loop;
 struct io_watch;

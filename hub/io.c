@@ -98,8 +98,20 @@ static void waiter_unlink(struct io_waiter *w)
     w->watch = NULL;
 }
 
+/* --warn-multiple-readers */
+static void watch_shared(const struct io_watch *watch, const struct io_waiter *w)
+{
+    for (const struct io_waiter *other = watch->head; other; other = other->next)
+        if (other->events & w->events && other->group->green != w->group->green) {
+            io_shared_watch(w->fd, other->events & w->events, w->group->green, other->group->green);
+            return;
+        }
+}
+
 static void waiter_link(struct io_watch *watch, struct io_waiter *w)
 {
+    if (__builtin_expect(io_shared_watch != NULL, 0))
+        watch_shared(watch, w);
     w->next = NULL;
     w->prev = watch->tail;
     *(watch->tail ? &watch->tail->next : &watch->head) = w;

@@ -43,6 +43,7 @@ bool look_holds(const struct green_look *l)
     return g->id == l->id && g->switches == l->switches && look_state_of(g) == l->state;
 }
 
+void (*io_shared_watch)(int fd, int events, struct green *g, struct green *other);
 void (*sched_watch)(unsigned hub, struct green *left, bool ended, struct green *next);
 void (*sched_handoff_watch)(unsigned hub, struct green *g);
 void (*hub_detached_hook)(struct green *g, int64_t since);

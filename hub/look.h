@@ -59,6 +59,10 @@ struct hub_look {
 /* Called by the monitor when it has taken the hub from g, which had run since `since`. Set before. */
 extern void (*hub_detached_hook)(struct green *g, int64_t since);
 
+/* Called when set, as g begins to wait for fd (IO_ events) while `other` waits for the same. Inside the
+ * runtime: must not switch. */
+extern void (*io_shared_watch)(int fd, int events, struct green *g, struct green *other);
+
 /* Called when set, at each switch, by who holds the hub: `left` (may be NULL) has stopped there, and
  * ended if `ended`; `next` (NULL: the hub itself) runs from now on. Inside the runtime, on any stack. */
 extern void (*sched_watch)(unsigned hub, struct green *left, bool ended, struct green *next);

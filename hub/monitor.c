@@ -133,6 +133,7 @@ static bool monitor_take(struct hub *h, struct green *g)
         return false;
     }
     h->detaches++;
+    PROBE1(handoff, g->id);
     if (__builtin_expect(sched_handoff_watch != NULL, 0))
         sched_handoff_watch(h->index, g);
     if (__builtin_expect(hub_detached_hook != NULL, 0))

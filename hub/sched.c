@@ -140,6 +140,7 @@ void sched_resume(struct hub *h, struct coro *from, struct green *next)
                           atomic_load_explicit(&h->switches, memory_order_relaxed) + 1,
                           memory_order_relaxed);
     monitor_heed(h);
+    PROBE1(switch, next->id);
     if (__builtin_expect(sched_watch != NULL, 0))
         sched_watched(h, next);
     if (__builtin_expect(next->mask != c->mask, 0))
@@ -177,6 +178,7 @@ static void unpark_to(struct green *g, bool first)
     for (;;) {
         if (s == GREEN_PARKED) {
             int to = g->foreign ? GREEN_NOTIFIED : GREEN_RUNNABLE;
+            PROBE1(unpark, g->id);
             if (__builtin_expect(sched_watch != NULL, 0))
                 g->woken_at = clock_now();
             if (!atomic_compare_exchange_weak(&g->state, &s, to))
@@ -262,6 +264,7 @@ enum park_result park_until(struct green *g, bool (*done)(void *), void *arg, in
             atomic_compare_exchange_strong(&g->state, &notified, GREEN_RUNNING))
             continue;
         g->hub->parks++;
+        PROBE3(park, g->id, g->waits_for, g->wait_object);
         sched_switch(g, AFTER_PARK);
     }
     if (g->timer_slot)

@@ -238,6 +238,7 @@ void green_launch(struct green *g)
     monitor_start(); /* in a forked child; else it runs */
     enter();
     list_add(g);
+    PROBE1(create, g->id);
     deliver_mask_added(g->mask);
     struct hub *held = hub_held();
     struct hub *h = held;
@@ -255,6 +256,7 @@ void green_end(bool (*release)(struct green *g))
 {
     struct green *g = enter();
     list_remove(g);
+    PROBE1(exit, g->id);
     deliver_mask_removed(g->mask);
     if (g->bound)
         carrier_bury(g, release);

@@ -40,6 +40,7 @@ struct green_config {
     char trace[CONFIG_PATH_MAX];   /* "": none; "-": lines on stderr */
     int64_t detect_blocking;    /* ns on a carrier without a switch; 0: not looked for */
     int on_deadlock;            /* GREEN_DEADLOCK_... */
+    bool warn_multiple_readers;
     int stats;                  /* GREEN_STATS_... */
     char bind[CONFIG_LIST_MAX]; /* names separated by commas; "": none */
 };

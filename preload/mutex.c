@@ -10,6 +10,7 @@
 #include <sys/single_threaded.h>
 
 #include "coro/sys.h"
+#include "debug/lockorder.h"
 #include "preload/locks.h"
 
 /* How a lock is to be driven. */
@@ -185,13 +186,25 @@ static int mutex_lock(pthread_mutex_t *m, clockid_t clock, const struct timespec
     }
 }
 
-static int mutex_lock_slow(pthread_mutex_t *m)
+static int mutex_lock_watched(pthread_mutex_t *m, void *place)
+{
+    lockorder_wants(m, place);
+    int error = mutex_lock(m, CLOCK_REALTIME, NULL);
+    if (!error || error == EOWNERDEAD)
+        lockorder_taken(m, place);
+    return error;
+}
+
+/* `place`: where the program goes on. */
+static int mutex_lock_slow(pthread_mutex_t *m, void *place)
 {
     if (!lock_owner)
         lock_owner = lock_tid();
     PASS_UNLESS_GREEN(pthread_mutex_lock, m);
     if (--lock_fuel < 0)
         lock_refuel();
+    if (__builtin_expect(lockorder_on, 0))
+        return mutex_lock_watched(m, place);
     return mutex_lock(m, CLOCK_REALTIME, NULL);
 }
 
@@ -201,7 +214,7 @@ int green_pthread_mutex_lock(pthread_mutex_t *m)
         return 0;
     if (mutex_is_alone(m) && mutex_take_alone(m))
         return 0;
-    return mutex_lock_slow(m);
+    return mutex_lock_slow(m, __builtin_return_address(0));
 }
 
 int green_pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec *abs)
@@ -242,6 +255,8 @@ int green_pthread_mutex_trylock(pthread_mutex_t *m)
     int error = mutex_try(m);
     if (error == EBUSY)
         green_futile();
+    else if (!error && lockorder_on)
+        lockorder_taken(m, __builtin_return_address(0));
     return error;
 }
 
@@ -256,6 +271,8 @@ static inline bool mutex_stays(const pthread_mutex_t *m)
 
 int mutex_release(pthread_mutex_t *m)
 {
+    if (__builtin_expect(lockorder_on, 0))
+        lockorder_released(m);
     switch (mutex_way(m)) {
     case WAY_PROTECT:
         return mutex_protect_unlock(m);
@@ -284,7 +301,10 @@ int mutex_retake(pthread_mutex_t *m)
 {
     if (lock_attached() && mutex_is_simple(m->__data.__kind) && mutex_take(m))
         return 0;
-    return self_attach() ? mutex_lock(m, CLOCK_REALTIME, NULL) : real.pthread_mutex_lock(m);
+    int error = self_attach() ? mutex_lock(m, CLOCK_REALTIME, NULL) : real.pthread_mutex_lock(m);
+    if (__builtin_expect(lockorder_on, 0) && !error)
+        lockorder_taken(m, NULL);
+    return error;
 }
 
 static int mutex_unlock_slow(pthread_mutex_t *m)
@@ -328,6 +348,8 @@ int green_pthread_mutex_unlock(pthread_mutex_t *m)
 int green_pthread_mutex_init(pthread_mutex_t *m, const pthread_mutexattr_t *attr)
 {
     int error = real.pthread_mutex_init(m, attr);
+    if (__builtin_expect(lockorder_on, 0))
+        lockorder_forget(m);
     if (__builtin_expect(patch_special, 0) && patch_special_enter(PATCH_pthread_mutex_init))
         return error;
     int shared;

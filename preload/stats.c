@@ -176,11 +176,14 @@ void stats_print(void)
         {"polls", now.polls - stats_base.polls},
         {"handoffs", now.handoffs - stats_base.handoffs},
         {"detaches", now.detaches - stats_base.detaches},
+        {"rejoins", now.rejoins - stats_base.rejoins},
         {"offloads", now.offloads - stats_base.offloads},
         {"names_by_cares", stats_names(DNS_ASK)},
         {"names_offloaded", stats_names(DNS_HELPER)},
         {"names_in_place", stats_names(DNS_HERE)},
         {"OS_threads_at_most", hub_started() ? now.os_threads_peak : 1},
+        {"hubs", now.hubs},
+        {"alive_at_exit", now.alive},
         {NULL, 0},
     };
     if (config.stats == GREEN_STATS_JSON)

@@ -80,3 +80,19 @@ def test_nothing_happens_unless_asked():
     with Run([], [program("deadlock"), "abba"]) as run:
         time.sleep(1)
         check(run.running() and run.stderr() == "", run.stderr())
+
+
+def test_two_orders_at_two_times_are_a_warning():
+    with Run(["--on-deadlock"], [program("deadlock"), "orders"]) as run:
+        check(run.finish() == 0, "exit status")
+        text = run.stderr()
+        check(text.count("warning: locks are taken in orders that can deadlock") == 1, text)
+        check(re.search(r"mutex 0x\w+ <lock_a> while holding 0x\w+ <lock_b>, at 0x\w+ "
+                        r"<take_a_while_holding_b\+", text), text)
+        check(re.search(r"mutex 0x\w+ <lock_b> while holding 0x\w+ <lock_a>, at 0x\w+ "
+                        r"<take_b_while_holding_a\+", text), text)
+
+
+def test_one_order_is_none():
+    with Run(["--on-deadlock"], [program("turns")]) as run:
+        check(run.finish() == 0 and run.stderr() == "", run.stderr())

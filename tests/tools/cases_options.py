@@ -59,7 +59,8 @@ def test_every_option_reaches_its_variable(place):
 def test_options_listed_are_those_promised(place):
     found = {row["name"] for row in listed(place)}
     promised = set("patch no-patch stack-size carriers strict handoff max-carriers offload-threads stats "
-                   "file-io dns children dump-signal dump-file detect-blocking on-deadlock control trace bind lib list-patches check doctor help version "
+                   "file-io dns children dump-signal dump-file detect-blocking on-deadlock control "
+                   "trace warn-multiple-readers bind lib list-patches check doctor help version "
                    "list-options".split())
     check(promised <= found, f"not listed: {promised - found}")
 
