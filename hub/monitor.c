@@ -26,6 +26,8 @@ enum {
     IDLE_TICKS = 5,
     HURRY_TICK_NS = 125000, /* after a hub was taken from one that sleeps, for so many looks: */
     HURRY_LOOKS = 16,       /* where one blocks, others often do in the same moment */
+    STEADY_TICK_NS = 2500000, /* while every hub was seen to switch at so many looks in a row */
+    STEADY_LOOKS = 8,
     MONITOR_STACK = 64 * 1024,
 };
 
@@ -151,7 +153,7 @@ static void monitor_request(struct green *g)
     atomic_compare_exchange_strong(&g->tls->own, &own, OWN_REQUESTED);
 }
 
-enum verdict { HUB_ASLEEP, HUB_BUSY, HUB_WATCHED };
+enum verdict { HUB_ASLEEP, HUB_BUSY, HUB_WATCHED, HUB_SWITCHES };
 
 static int monitor_hurry; /* looks to go at the quick pace; the monitor's own */
 
@@ -166,7 +168,7 @@ static enum verdict monitor_look(struct hub *h, int64_t now)
         h->seen_switches = switches;
         h->stuck_since = now;
         h->stuck_cpu = h->stuck_cpu_first = c ? thread_cpu_ns(c->tid) : 0;
-        return HUB_BUSY;
+        return HUB_SWITCHES;
     }
     int64_t cpu = thread_cpu_ns(c->tid);
     bool asleep = cpu == h->stuck_cpu && thread_sleeps(c->tid);
@@ -254,6 +256,16 @@ static void monitor_watch(int64_t now)
         atomic_fetch_and(&hub_all[i]->listening, ~LISTEN_MONITOR);
 }
 
+/* Until the next look. `steady`: so many looks in a row found hubs that switch. */
+static int64_t monitor_tick(int steady)
+{
+    if (monitor_hurry > 0) {
+        monitor_hurry--;
+        return HURRY_TICK_NS;
+    }
+    return steady > STEADY_LOOKS && hub_settings.handoff > STEADY_TICK_NS ? STEADY_TICK_NS : TICK_NS;
+}
+
 static void *monitor_main(void *unused)
 {
     (void)unused;
@@ -265,25 +277,26 @@ static void *monitor_main(void *unused)
             int never = 0;
             sys_6(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
         }
-    int idle = 0;
+    int idle = 0, steady = 0;
     for (;;) {
         if (!carrier_spares())
             carrier_spawn(NULL);
         int64_t now = clock_now();
         unsigned n = atomic_load(&hub_count);
-        bool asleep = true, watched = true;
+        bool asleep = true, watched = true, switches = true;
         for (unsigned i = 0; i < n; i++) {
             enum verdict v = monitor_look(hub_all[i], now);
             asleep &= v == HUB_ASLEEP;
-            watched &= v != HUB_BUSY;
+            watched &= v == HUB_ASLEEP || v == HUB_WATCHED;
+            switches &= v == HUB_ASLEEP || v == HUB_SWITCHES;
         }
+        steady = switches ? steady + 1 : 0;
         if (!asleep) {
             idle = 0;
             if (watched)
                 monitor_watch(now);
             else
-                monitor_nap(monitor_hurry > 0 ? HURRY_TICK_NS : TICK_NS);
-            monitor_hurry -= monitor_hurry > 0;
+                monitor_nap(monitor_tick(steady));
         } else if (++idle < IDLE_TICKS) {
             monitor_nap(IDLE_TICK_NS);
         } else {
