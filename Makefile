@@ -254,7 +254,8 @@ LIBDIR = $(PREFIX)/lib/libgreen
 GDB_AUTO_LOAD = /usr/share/gdb/auto-load
 # The directory in which each shell looks for completions, below PREFIX/share.
 COMPLETIONS := bash/eventlet-run:bash-completion/completions zsh/_eventlet-run:zsh/site-functions \
-    fish/eventlet-run.fish:fish/vendor_completions.d
+    fish/eventlet-run.fish:fish/vendor_completions.d bash/greenctl:bash-completion/completions \
+    zsh/_greenctl:zsh/site-functions fish/greenctl.fish:fish/vendor_completions.d
 completion_to = $(DESTDIR)$(PREFIX)/share/$(lastword $(subst :, ,$(1)))
 completion_of = tools/completions/$(firstword $(subst :, ,$(1)))
 
