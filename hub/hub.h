@@ -219,7 +219,15 @@ unsigned hub_os_threads(void);
 
 /* ---- Descriptors ------------------------------------------------------------------------- */
 
-enum { IO_READ = 1, IO_WRITE = 2 };
+enum {
+    IO_READ = 1,
+    IO_WRITE = 2,
+    /* io_wait_any() alone: */
+    IO_URGENT = 4,  /* POLLPRI */
+    IO_RDHUP = 8,   /* POLLRDHUP */
+    IO_HANGUP = 16, /* POLLERR or POLLHUP, which end every wait, and nothing else */
+    IO_RARE = IO_URGENT | IO_RDHUP | IO_HANGUP,
+};
 
 /* Park until fd is ready for `events` (IO_READ, IO_WRITE or both), or the deadline.
  * Exclusive: several waiters of one descriptor are woken one at a time, in order.
@@ -239,7 +247,7 @@ void io_wake(int fd);
 /* One descriptor of a poll set. */
 struct io_poll {
     int fd;
-    int events; /* IO_READ | IO_WRITE */
+    int events; /* IO_... */
 };
 
 /* Park until any of the n descriptors is ready; shared, not exclusive. n <= IO_POLL_MAX.

@@ -70,6 +70,8 @@ struct hub {
     int epfd;                            /* immutable until fork */
     struct ev_async *async;              /* immutable */
     struct io_watch **watches;           /* chunks by descriptor number; holder */
+    int rare_epfd;                       /* rare.c; 0: not needed yet; holder, others to close */
+    struct ev_io *rare;                  /* holder */
     bool watchers_pending;               /* started, but not in the epoll set yet; holder */
     struct lock commands_lock;           /* guards commands */
     struct hub_command *commands;        /* from other threads */
@@ -202,6 +204,12 @@ void fd_fork(void);
 /* ---- io.c ---- */
 void io_fork(struct hub *h);
 void io_closing(struct hub *h, int fd);
+void io_rare_ready(struct hub *h, int fd, int events); /* of IO_RARE */
+
+/* ---- rare.c: events that libev does not know; holder of h only ---- */
+bool rare_arm(struct hub *h, int fd, int events); /* false: the kernel refuses */
+void rare_disarm(struct hub *h, int fd);          /* any thread */
+void rare_fork(struct hub *h);
 struct epoll_event;
 void io_prefetch(struct hub *h, const struct epoll_event *events, int n);
 

@@ -37,7 +37,8 @@ struct io_waiter {
 struct io_watch {
     ev_io io;
     uint32_t generation; /* of the descriptor number when it was armed */
-    uint8_t armed;       /* IO_ events that the watcher is started for */
+    uint8_t armed;       /* IO_READ, IO_WRITE: what the watcher is started for */
+    uint8_t rare;        /* IO_RARE: what rare.c watches */
     uint8_t unwanted;    /* reports in a row that nobody waited for */
     uint8_t batch;       /* exclusive waiters to wake at once, see on_ready() */
     uint32_t shared;     /* waiters that are not exclusive */
@@ -179,24 +180,76 @@ static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
     }
 }
 
-static void watch_arm(struct hub *h, struct io_watch *watch, int fd, int events, uint32_t generation)
+/* The number has another description: what was watched is nothing to it. */
+static void watch_renew(struct hub *h, struct io_watch *watch, uint32_t generation)
 {
-    if (watch->generation == generation && (watch->armed & events) == events)
-        return;
-    bool fresh = watch->generation != generation || !watch->armed;
-    int all = fresh && watch->generation != generation ? events : watch->armed | events;
     if (watch->armed)
         ev_io_stop(h->loop, &watch->io);
-    else if (!watch->io.cb)
-        ev_init(&watch->io, on_ready);
-    if (fresh)
-        ev_io_set(&watch->io, fd, ev_events(all));
-    else
+    watch->armed = watch->rare = 0;
+    watch->generation = generation;
+}
+
+static void watch_arm(struct hub *h, struct io_watch *watch, int fd, int events)
+{
+    if ((watch->armed & events) == events)
+        return;
+    int all = watch->armed | events;
+    if (watch->armed) {
+        ev_io_stop(h->loop, &watch->io);
         ev_io_modify(&watch->io, ev_events(all));
+    } else {
+        if (!watch->io.cb)
+            ev_init(&watch->io, on_ready);
+        ev_io_set(&watch->io, fd, ev_events(all));
+    }
     ev_io_start(h->loop, &watch->io);
     watch->armed = (uint8_t)all;
-    watch->generation = generation;
     h->watchers_pending = true;
+}
+
+/* ---- Rare events ---- */
+
+static bool watch_arm_rare(struct hub *h, struct io_watch *watch, int fd, int events)
+{
+    if ((watch->rare & events) == events)
+        return true;
+    int all = watch->rare | events;
+    if (!rare_arm(h, fd, all))
+        return false;
+    watch->rare = (uint8_t)all;
+    return true;
+}
+
+void io_rare_ready(struct hub *h, int fd, int events)
+{
+    struct io_watch *watch = watch_find(h, fd, false);
+    bool wanted = false;
+    if (!watch)
+        return;
+    for (struct io_waiter *w = watch->head, *next; w; w = next) {
+        next = w->next;
+        if (!(w->events & events))
+            continue;
+        wanted = true;
+        group_fire(w->group);
+        next = watch->head == NULL ? NULL : next && next->watch == watch ? next : watch->head;
+    }
+    if (!wanted) {
+        watch->rare = 0;
+        rare_disarm(h, fd);
+    }
+}
+
+/* Everything that a waiter asks for; false when the kernel refuses. */
+static bool watch_want(struct hub *h, struct io_watch *watch, int fd, int events,
+                       uint32_t generation)
+{
+    if (watch->generation != generation)
+        watch_renew(h, watch, generation);
+    if (events & IO_RARE && !watch_arm_rare(h, watch, fd, events & IO_RARE))
+        return false;
+    watch_arm(h, watch, fd, events & ~IO_RARE);
+    return true;
 }
 
 /* ---- Events to come ---- */
@@ -239,6 +292,9 @@ void io_prefetch(struct hub *h, const struct epoll_event *events, int n)
 
 static void watch_stop(struct hub *h, struct io_watch *watch, int fd)
 {
+    if (watch->rare)
+        rare_disarm(h, fd);
+    watch->rare = 0;
     if (!watch->armed)
         return;
     ev_io_stop(h->loop, &watch->io);
@@ -264,8 +320,8 @@ static void watch_move(struct hub *h, struct io_watch *from, int duplicate)
             waiter_link(to, w);
     }
     if (to && events && e)
-        watch_arm(h, to, duplicate, events,
-                  atomic_load_explicit(&e->generation, memory_order_relaxed));
+        watch_want(h, to, duplicate, events,
+                   atomic_load_explicit(&e->generation, memory_order_relaxed));
 }
 
 static void on_closed_elsewhere(struct hub *h, struct hub_command *c)
@@ -277,7 +333,7 @@ static void on_closed_elsewhere(struct hub *h, struct hub_command *c)
     if ((int32_t)(watch->generation - c->generation) < 0) {
         if (watch->armed)
             ev_io_stop(h->loop, &watch->io);
-        watch->armed = 0;
+        watch->armed = watch->rare = 0;
         if (watch->head && c->duplicate >= 0)
             watch_move(h, watch, c->duplicate);
     }
@@ -286,7 +342,7 @@ static void on_closed_elsewhere(struct hub *h, struct hub_command *c)
 void io_closing(struct hub *h, int fd)
 {
     struct io_watch *watch = watch_find(h, fd, false);
-    if (!watch || (!watch->armed && !watch->head))
+    if (!watch || (!watch->armed && !watch->rare && !watch->head))
         return;
     if (hub_held() == h) {
         watch_stop(h, watch, fd);
@@ -299,6 +355,8 @@ void io_closing(struct hub *h, int fd)
     }
     struct epoll_event ignored = {0};
     sys_4(SYS_epoll_ctl, h->epfd, EPOLL_CTL_DEL, fd, &ignored);
+    if (watch->rare)
+        rare_disarm(h, fd);
     struct hub_command *c = green_calloc(1, sizeof *c);
     struct fd_entry *e = fd_entry(fd);
     if (!c)
@@ -373,7 +431,8 @@ static bool group_add(struct hub *h, struct io_group *group, struct io_waiter *w
     uint32_t generation = atomic_load_explicit(&e->generation, memory_order_relaxed);
     if (watch->generation != generation && watch->head)
         hub_commands_run(h); /* those who wait for the number's former description move on first */
-    watch_arm(h, watch, fd, events, generation);
+    if (!watch_want(h, watch, fd, events, generation))
+        return false;
     waiter_link(watch, w);
     return true;
 }
@@ -452,4 +511,5 @@ void io_wait_done(int fd, int original)
 void io_fork(struct hub *h)
 {
     h->watches = NULL;
+    rare_fork(h);
 }

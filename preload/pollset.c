@@ -2,17 +2,16 @@
 #include "pollset.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "coro/lock.h"
 #include "coro/sys.h"
 #include "hub/alloc.h"
 #include "hub/hub.h"
 
 enum {
-    BUCKETS = 256,
     KEPT = 32, /* sets that nobody uses at the moment */
     /* The bits of poll(2) and epoll_ctl(2) are the same. Errors and hang-ups are always told. */
     MASK = POLLIN | POLLPRI | POLLOUT | POLLRDNORM | POLLRDBAND | POLLWRNORM | POLLWRBAND |
@@ -28,7 +27,7 @@ struct slot {
     bool added;      /* is in the set */
 };
 
-/* Owned by who took it; in the list guarded by pollset_lock. */
+/* Owned by who took it, or by who holds the list. */
 struct pollset {
     struct pollset *next;
     const void *owner; /* the green thread that had it last */
@@ -39,9 +38,10 @@ struct pollset {
     struct slot *slots;
 };
 
-/* Guarded by pollset_lock. */
-static struct lock pollset_lock;
-static struct pollset *kept[BUCKETS];
+/* Who finds the list held does without it: the holder may be the thread that a signal handler has
+ * interrupted. */
+static atomic_flag kept_held = ATOMIC_FLAG_INIT;
+static struct pollset *kept; /* the last one that was used first */
 static unsigned kept_count;
 
 int pollset_fd(const struct pollset *s)
@@ -204,23 +204,26 @@ static enum told set_renew(struct pollset *s, const struct pollfd *fds, nfds_t c
 
 /* ---- Taking and giving back ---- */
 
-static struct pollset **bucket_of(const void *owner)
+/* Take one out of the list; by its holder. */
+static struct pollset *kept_remove(struct pollset **at)
 {
-    return &kept[((uintptr_t)owner * UINT64_C(0x9E3779B97F4A7C15)) >> 56 & (BUCKETS - 1)];
-}
-
-static struct pollset *kept_take(const void *owner)
-{
-    lock_acquire(&pollset_lock);
-    struct pollset **at = bucket_of(owner);
-    while (*at && (*at)->owner != owner)
-        at = &(*at)->next;
     struct pollset *s = *at;
     if (s) {
         *at = s->next;
         kept_count--;
     }
-    lock_release(&pollset_lock);
+    return s;
+}
+
+static struct pollset *kept_take(const void *owner)
+{
+    if (atomic_flag_test_and_set(&kept_held))
+        return NULL;
+    struct pollset **at = &kept;
+    while (*at && (*at)->owner != owner)
+        at = &(*at)->next;
+    struct pollset *s = kept_remove(at);
+    atomic_flag_clear(&kept_held);
     return s;
 }
 
@@ -242,17 +245,24 @@ struct pollset *pollset_take(const struct pollfd *fds, nfds_t count)
     return NULL;
 }
 
+/* The one that has not been used for longest makes room. */
 void pollset_give_back(struct pollset *s)
 {
-    lock_acquire(&pollset_lock);
-    bool keep = kept_count < KEPT;
-    if (keep) {
-        struct pollset **at = bucket_of(s->owner);
-        s->next = *at;
-        *at = s;
-        kept_count++;
-    }
-    lock_release(&pollset_lock);
-    if (!keep)
+    struct pollset *oldest = NULL;
+    if (atomic_flag_test_and_set(&kept_held)) {
         set_delete(s);
+        return;
+    }
+    if (kept_count == KEPT) {
+        struct pollset **at = &kept;
+        while ((*at)->next)
+            at = &(*at)->next;
+        oldest = kept_remove(at);
+    }
+    s->next = kept;
+    kept = s;
+    kept_count++;
+    atomic_flag_clear(&kept_held);
+    if (oldest)
+        set_delete(oldest);
 }

@@ -1,6 +1,5 @@
-/* Epoll sets of our own, for waits that the hub's watchers do not know: masks other than IN and
- * OUT, or many descriptors. A set is kept between calls, and only what differs is told to the
- * kernel.
+/* Epoll sets of our own, for waits on more descriptors than the hub takes at once. A set is kept
+ * between calls, and only what differs is told to the kernel.
  */
 #ifndef PRELOAD_POLLSET_H
 #define PRELOAD_POLLSET_H

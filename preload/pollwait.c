@@ -34,19 +34,16 @@ const struct timespec *pollwait_left(int64_t deadline, struct timespec *left)
 
 /* ---- What the wait is on ---- */
 
-/* Where the kernel's and the hub's idea of readiness are the same: a mask that asks for IN or OUT,
- * and else only for what never comes without them. */
+/* What the hub is asked for. On Linux POLLRDBAND comes with POLLIN if ever, and POLLWRBAND with
+ * POLLOUT; POLLRDHUP never comes without POLLIN. */
 static int hub_events(short events)
 {
-    enum {
-        IN = POLLIN | POLLRDNORM,
-        OUT = POLLOUT | POLLWRNORM,
-        ALWAYS = POLLERR | POLLHUP | POLLNVAL
-    };
-    int known = ALWAYS | IN | OUT | (events & IN ? POLLRDHUP : 0) | (events & OUT ? POLLWRBAND : 0);
-    if (events & ~known)
-        return 0;
-    return (events & IN ? IO_READ : 0) | (events & OUT ? IO_WRITE : 0);
+    enum { IN = POLLIN | POLLRDNORM, OUT = POLLOUT | POLLWRNORM | POLLWRBAND };
+    int wanted = (events & IN ? IO_READ : 0) | (events & OUT ? IO_WRITE : 0) |
+                 (events & POLLPRI ? IO_URGENT : 0);
+    if (events & POLLRDHUP && !(events & IN))
+        wanted |= IO_RDHUP;
+    return wanted ? wanted : IO_HANGUP;
 }
 
 /* Owned by the calling green thread. */
@@ -65,10 +62,9 @@ static bool target_open(struct target *to, const struct pollfd *fds, nfds_t coun
     for (; i < count; i++) {
         if (fds[i].fd < 0)
             continue;
-        int events = hub_events(fds[i].events);
-        if (!events || to->count == IO_POLL_MAX)
+        if (to->count == IO_POLL_MAX)
             break;
-        to->polls[to->count++] = (struct io_poll){fds[i].fd, events};
+        to->polls[to->count++] = (struct io_poll){fds[i].fd, hub_events(fds[i].events)};
     }
     if (i == count)
         return true;
