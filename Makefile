@@ -219,8 +219,11 @@ unit: unit-tests
 coverage: all
 	@BUILD=$(abspath $(BUILD)) tests/run coverage
 
-conformance: all
+# Every program, and all of CPython's own test modules (half an hour); check runs the quick ones.
+conformance: packages-check
+	@$(MAKE) --no-print-directory all
 	@BUILD=$(abspath $(BUILD)) tests/run conformance
+	@BUILD=$(abspath $(BUILD)) tests/conformance/python/run
 
 # STRESS_SECONDS=600 and STRESS_SEED are for the command line.
 stress: all
