@@ -56,14 +56,18 @@ void put_char(struct put *p, char c)
 
 void put_bytes(struct put *p, const char *bytes, size_t n)
 {
+    if (n <= sizeof p->text - p->used) {
+        memcpy(p->text + p->used, bytes, n);
+        p->used += n;
+        return;
+    }
     for (size_t i = 0; i < n; i++)
         put_char(p, bytes[i]);
 }
 
 void put_text(struct put *p, const char *text)
 {
-    for (; *text; text++)
-        put_char(p, *text);
+    put_bytes(p, text, strlen(text));
 }
 
 void put_number(struct put *p, uint64_t value)

@@ -6,16 +6,19 @@
 /* Microseconds, as the format wants them. */
 static void put_us(struct put *p, int64_t ns)
 {
-    put_signed(p, ns / 1000);
-    put_char(p, '.');
-    for (int64_t unit = 100; unit; unit /= 10)
-        put_char(p, (char)('0' + ns / unit % 10));
+    unsigned part = (unsigned)(ns % 1000);
+    const char digits[] = {'.', (char)('0' + part / 100), (char)('0' + part / 10 % 10),
+                           (char)('0' + part % 10)};
+    put_number(p, (uint64_t)ns / 1000);
+    put_bytes(p, digits, sizeof digits);
 }
+
+static uint64_t writer_pid; /* as of trace_write_begin() */
 
 static void put_ids(struct put *p, uint64_t id)
 {
     put_text(p, ",\"pid\":");
-    put_number(p, (uint64_t)sys_0(SYS_getpid));
+    put_number(p, writer_pid);
     put_text(p, ",\"tid\":");
     put_number(p, id);
 }
@@ -60,6 +63,7 @@ static void put_slice(struct put *p, const char *category, uint64_t id, int64_t 
 
 void trace_write_begin(struct put *p)
 {
+    writer_pid = (uint64_t)sys_0(SYS_getpid);
     put_text(p, "[\n{\"name\":\"process_name\",\"ph\":\"M\"");
     put_ids(p, 0);
     put_text(p, ",\"args\":{\"name\":\"green threads\"}},\n");
