@@ -18,7 +18,7 @@
 #include <string.h>
 
 #include "coro/sys.h"
-#include "debug/debug.h"
+#include "debug/debugging.h"
 #include "debug/describe.h"
 #include "debug/peek.h"
 #include "debug/report.h"

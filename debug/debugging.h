@@ -1,7 +1,7 @@
 /* Where the rest of libgreen meets what shows and watches green threads: the whole of debug/ hangs on
- * these calls, and on the hooks of hub/look.h. */
-#ifndef DEBUG_DEBUG_H
-#define DEBUG_DEBUG_H
+ * these calls, and on the hooks of hub/look.h. (Not debug.h: libstdc++ has a debug/debug.h.) */
+#ifndef DEBUG_DEBUGGING_H
+#define DEBUG_DEBUGGING_H
 
 #include <stdbool.h>
 

@@ -1,4 +1,4 @@
-#include "debug/debug.h"
+#include "debug/debugging.h"
 
 #include <signal.h>
 
