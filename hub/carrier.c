@@ -304,17 +304,23 @@ int carrier_start(struct green *main_green)
     return 0;
 }
 
-/* In a forked child, on the OS thread of the thread that forked: it is the only one. libc takes the
- * native stack under the carrier's former idle context for a dead thread's and reuses it. */
-int carrier_fork(struct green *self)
+/* In a forked child: the parent's OS threads are not here. */
+void carrier_forget(void)
 {
-    struct carrier *c = self->carrier;
     lock_init(&spare_lock);
     spare_head = NULL;
     spare_count = 0;
     atomic_store(&carrier_starting, 0);
-    carrier_all = NULL;
+    carrier_all = carrier_retired = NULL;
     carrier_made = 0;
+}
+
+/* The same on the OS thread of the green thread that forked: it is the only one. libc takes the
+ * native stack under the carrier's former idle context for a dead thread's and reuses it. */
+int carrier_fork(struct green *self)
+{
+    struct carrier *c = self->carrier;
+    carrier_forget();
     c->post = NULL;
     c->forked = true;
     atomic_store(&c->given, NULL);

@@ -227,6 +227,7 @@ void carrier_set_mask(struct carrier *c, uint64_t mask);
 size_t carrier_spares(void);
 _Noreturn void carrier_bury(struct green *g, bool (*release)(struct green *)); /* a bound thread ends */
 int carrier_fork(struct green *self);
+void carrier_forget(void);
 
 /* ---- monitor.c ---- */
 int monitor_start(void);

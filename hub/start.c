@@ -310,6 +310,7 @@ void hub_after_fork(void)
         hub_all[i] = NULL;
     if (!g || g->foreign) { /* not one of ours forked: the next pthread_create starts anew */
         atomic_store(&hub_count, 0);
+        carrier_forget();
         list_fork(NULL);
         leave();
         return;
