@@ -477,6 +477,49 @@ void libc_robust_register(uintptr_t tp)
     sys_2(SYS_set_robust_list, head, sizeof *head);
 }
 
+/* False: the kernel must do it, which knows who is next. */
+static bool robust_died_shared(void *entry, uint32_t tid)
+{
+    bool inherits = (uintptr_t)entry & 1;
+    char *node = (char *)((uintptr_t)entry & ~(uintptr_t)1);
+    uint32_t *word = (uint32_t *)(void *)(node + ROBUST_OFFSET);
+    uint32_t value = __atomic_load_n(word, __ATOMIC_RELAXED);
+    while ((value & FUTEX_TID_MASK) == tid) {
+        if (inherits && value & FUTEX_WAITERS)
+            return false;
+        uint32_t dead = (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
+        if (__atomic_compare_exchange_n(word, &value, dead, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED)) {
+            if (value & FUTEX_WAITERS)
+                sys_6(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+            break;
+        }
+    }
+    return true;
+}
+
+void libc_robust_exit_bound(uintptr_t tp, uintptr_t native_tp)
+{
+    enum { LIMIT = 2048 };
+    struct libc_robust_head *head = &libc_pthread_at(tp)->robust_head;
+    struct libc_robust_head *native = &libc_pthread_at(native_tp)->robust_head;
+    uint32_t tid = (uint32_t)sys_0(SYS_gettid);
+    void **link = &head->list;
+    for (int i = 0; i < LIMIT && (void *)((uintptr_t)*link & ~(uintptr_t)1) != head; i++) {
+        void *entry = *link;
+        void **next = (void **)((uintptr_t)entry & ~(uintptr_t)1);
+        if (robust_died_shared(entry, tid) || native == head) {
+            link = next;
+        } else {
+            *link = *next;
+            *next = native->list;
+            native->list = entry;
+        }
+    }
+    if (native->list != native && native != head)
+        sys_2(SYS_set_robust_list, native, sizeof *native);
+}
+
 void libc_robust_exit(uintptr_t tp, void (*died)(void *mutex, void *data), void *data)
 {
     enum { LIMIT = 2048 }; /* the kernel's ROBUST_LIST_LIMIT: the list may be corrupt */

@@ -64,6 +64,11 @@ void libc_run_tls_dtors(void);
  * thread exit (futex(2), set_robust_list(2)). */
 void libc_robust_exit(uintptr_t tp, void (*died)(void *mutex, void *data), void *data);
 
+/* The same, before it, for locks that the block at `tp` holds under the real id of the calling OS
+ * thread, which ends soon: those that the kernel alone can pass on (priority inheritance, with others
+ * waiting) go to the list of that thread's native block, which is registered instead. */
+void libc_robust_exit_bound(uintptr_t tp, uintptr_t native_tp);
+
 /* Register the robust list of the block at `tp` with the kernel for the calling OS thread. */
 void libc_robust_register(uintptr_t tp);
 

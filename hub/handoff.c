@@ -59,6 +59,32 @@ void call_end(void)
     errno = e;
 }
 
+static struct carrier *pin_spare(void)
+{
+    struct carrier *spare = carrier_take_spare(!hub_settings.strict);
+    return spare ? spare : carrier_take_spare(true);
+}
+
+/* The main OS thread never ends, and it is at a thread's end that the kernel passes its locks on: so
+ * nobody is bound to it but the thread whose control block is libc's first, which is the process's
+ * face to the kernel. The others detach and come back on the carrier that has the hub then. */
+static void pin_leave_main(struct green *g)
+{
+    for (int tries = 0; tries < 8; tries++) {
+        if (g->carrier->native_tp == g->coro.tp || g->carrier->tid != sys_0(SYS_getpid))
+            return;
+        struct carrier *spare = pin_spare();
+        if (!spare)
+            return;
+        enter();
+        handoff_give(g, spare);
+        atomic_store_explicit(&green_tls.in, 0, memory_order_release);
+        monitor_wake();
+        enter();
+        leave();
+    }
+}
+
 /* From here on the thread is to the runtime what a foreign OS thread is: its wrappers make the real
  * calls, and it parks on a futex. Its OS thread stays its own until it ends (carrier_bury()). */
 void green_pin(void)
@@ -66,8 +92,9 @@ void green_pin(void)
     struct green *g = self_green();
     if (!g)
         return;
-    struct carrier *spare = carrier_take_spare(!hub_settings.strict);
-    if (!spare && !(spare = carrier_take_spare(true)))
+    pin_leave_main(g);
+    struct carrier *spare = pin_spare();
+    if (!spare)
         return; /* no more carriers: the thread shares its OS thread, and said so */
     enter();
     handoff_give(g, spare);

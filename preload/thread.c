@@ -86,6 +86,8 @@ static bool thread_released(struct green *g)
 static _Noreturn void thread_end(struct thread *t)
 {
     libc_mark_exiting(t->green.coro.tp);
+    if (t->green.bound)
+        libc_robust_exit_bound(t->green.coro.tp, hub_native_tp());
     libc_robust_exit(t->green.coro.tp, thread_owner_died, NULL);
     if (atomic_fetch_sub(&thread_count, 1) == 1)
         exit(0);
