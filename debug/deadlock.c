@@ -5,8 +5,8 @@
  *
  * A standstill: every hub sleeps without a timer, and every green thread waits for a lock, a
  * condition or another one's end, so that none of them can wake any; and there is nobody else: no OS
- * thread of the program's own and, where somebody waits for a semaphore or a futex, no signal
- * handler (sem_post() is all that a handler may do about it).
+ * thread of the program's own and, where somebody waits for a semaphore, a futex or a condition, no
+ * signal handler: it may post the semaphore, and a condition's waiter that ran one looks again.
  *
  * Threads that stand still are cheap to tell: what is suspected at one look is reported at the next
  * one, if none of those concerned has run in between.
@@ -182,13 +182,13 @@ static enum standing standing_of(const struct green_look *l)
         return MAY_MOVE;
     switch (l->waits_for) {
     case WAIT_MUTEX:
-    case WAIT_COND:
     case WAIT_RWLOCK:
     case WAIT_BARRIER:
     case WAIT_ONCE:
     case WAIT_JOIN:
     case WAIT_FILE:
         return STANDS;
+    case WAIT_COND:
     case WAIT_SEM:
     case WAIT_FUTEX:
         return STANDS_FOR_HANDLER;

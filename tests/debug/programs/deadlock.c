@@ -126,6 +126,10 @@ int main(int argc, char **argv)
         signal(SIGTERM, on_term);
         start(sem_waiter, "sem_waiter", &a);
         pthread_join(a, NULL);
+    } else if (strcmp(how, "handler-cond") == 0) {
+        signal(SIGTERM, _exit);
+        start(waiter, "waiter", &a);
+        pthread_join(a, NULL);
     } else if (strcmp(how, "self") == 0) {
         start(sleeper, "sleeper", &c);
         pthread_mutex_lock(&lock_a);
