@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import tempfile
 
@@ -64,8 +66,8 @@ def test_the_report_needs_nothing_else():
         contains(page, part, "page")
 
 
-def test_the_report_shows_lanes_in_a_browser_without_an_error():
-    _, page = traced()
+def shown(page):
+    """The page as a browser has it after its script ran."""
     with tempfile.TemporaryDirectory(prefix="libgreen-page-") as place:
         path = os.path.join(place, "page.html")
         with open(path, "w") as file:
@@ -76,11 +78,72 @@ def test_the_report_shows_lanes_in_a_browser_without_an_error():
                                f"--user-data-dir={place}/profile", "--dump-dom", f"file://{path}"],
                               capture_output=True, text=True, timeout=2 * PATIENCE)
         check("data-error" not in done.stdout, done.stdout[-500:])
-        check(re.search(r'data-lanes="[4-9]"', done.stdout), done.stdout[-500:] + done.stderr[-500:])
-        contains(done.stdout, "<td>first</td>", "the table")
+        lanes = re.search(r'data-lanes="(\d+)"', done.stdout)
+        check(lanes, done.stdout[-500:] + done.stderr[-500:])
+        return int(lanes[1]), done.stdout
+
+
+def test_the_report_shows_lanes_in_a_browser_without_an_error():
+    lanes, text = shown(traced()[1])
+    check(4 <= lanes <= 9, f"{lanes} lanes")
+    contains(text, "<td>first</td>", "the table")
 
 
 test_the_report_shows_lanes_in_a_browser_without_an_error.needs = ["chromium"]
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def test_stunnel_under_load_as_a_page():
+    with tempfile.TemporaryDirectory(prefix="libgreen-stunnel-") as place:
+        page, pem, port, behind = place + "/page", place + "/pem", free_port(), free_port()
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", pem, "-out",
+                        place + "/cert", "-days", "2", "-subj", "/CN=localhost"], check=True,
+                       capture_output=True, timeout=PATIENCE)
+        with open(pem, "a") as file, open(place + "/cert") as cert:
+            file.write(cert.read())
+        os.chmod(pem, 0o600)
+        with open(place + "/conf", "w") as file:
+            file.write(f"foreground = yes\npid =\ndebug = 3\n[test]\naccept = 127.0.0.1:{port}\n"
+                       f"connect = 127.0.0.1:{behind}\ncert = {pem}\n")
+        os.mkdir(page)
+        with open(page + "/index.html", "w") as file:
+            file.write("hello\n")
+        server = subprocess.Popen(["/usr/bin/python3", "-m", "http.server", "--bind", "127.0.0.1",
+                                   "--directory", page, str(behind)], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        try:
+            until(lambda: answers(behind), "the server behind")
+            with Run([f"--trace={place}/trace"], ["stunnel", place + "/conf"], ready=False) as run:
+                until(lambda: answers(port), "stunnel")
+                load = subprocess.run(["ab", "-n", "100", "-c", "20", f"https://127.0.0.1:{port}/index.html"],
+                                      capture_output=True, text=True, timeout=PATIENCE)
+                contains(load.stdout, "Failed requests:        0", "the load")
+                run.kill(signal.SIGTERM)
+                run.finish()
+        finally:
+            server.kill()
+            server.wait()
+        report = subprocess.run([CTL, "report", place + "/trace"], capture_output=True, text=True,
+                                timeout=PATIENCE)
+        check(report.returncode == 0, report.stderr)
+        lanes, _ = shown(report.stdout)
+        check(lanes >= 100, f"{lanes} lanes")
+
+
+test_stunnel_under_load_as_a_page.needs = ["chromium", "stunnel", "openssl", "ab"]
 
 
 def test_lines_like_strace():
