@@ -42,7 +42,7 @@ OPT := -O2
 CFLAGS := $(OPT) -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
 # _FORTIFY_SOURCE would turn our calls into calls of the _chk twins that we export.
-CPPFLAGS := -D_GNU_SOURCE -U_FORTIFY_SOURCE -DGREEN_VERSION='"$(VERSION)"' -I. -I$(BUILD)
+CPPFLAGS := -D_GNU_SOURCE -U_FORTIFY_SOURCE -DGREEN_VERSION='"$(VERSION)"' -iquote . -iquote $(BUILD)
 ALL_CFLAGS = -std=gnu17 $(WARNINGS) $(CFLAGS) -MMD -MP
 # initial-exec: a wrapper reads its thread's words with one instruction, and no TLS block is ever
 # allocated lazily. Unwind tables let pthread_exit and C++ exceptions pass through our frames, and
