@@ -198,6 +198,9 @@ int fd_private_copy(int fd)
     int n = private_duplicate(fd);
     if (n >= 0)
         private_add(n);
+    struct fd_entry *e = fd_peek(n);
+    if (e)
+        atomic_store_explicit(&e->users, 0, memory_order_relaxed);
     return n;
 }
 

@@ -324,19 +324,28 @@ static void watch_move(struct hub *h, struct io_watch *from, int duplicate)
                    atomic_load_explicit(&e->generation, memory_order_relaxed));
 }
 
+static void duplicate_close(int fd)
+{
+    fd_closing(fd);
+    fd_private_closed(fd);
+    sys_1(SYS_close, fd);
+}
+
 static void on_closed_elsewhere(struct hub *h, struct hub_command *c)
 {
     struct io_watch *watch = watch_find(h, c->fd, false);
-    if (!watch)
-        return;
     /* One that was armed since is for the number's next description. */
-    if ((int32_t)(watch->generation - c->generation) < 0) {
+    if (watch && (int32_t)(watch->generation - c->generation) < 0) {
         if (watch->armed)
             ev_io_stop(h->loop, &watch->io);
         watch->armed = watch->rare = 0;
-        if (watch->head && c->duplicate >= 0)
+        if (watch->head && c->duplicate >= 0) {
             watch_move(h, watch, c->duplicate);
+            return;
+        }
     }
+    if (c->duplicate >= 0) /* who waited has gone on meanwhile */
+        duplicate_close(c->duplicate);
 }
 
 void io_closing(struct hub *h, int fd)
@@ -502,9 +511,7 @@ void io_wait_done(int fd, int original)
     struct fd_entry *e = fd_entry(fd);
     if (e && atomic_fetch_sub_explicit(&e->users, 1, memory_order_relaxed) > 1)
         return;
-    fd_closing(fd);
-    fd_private_closed(fd);
-    sys_1(SYS_close, fd);
+    duplicate_close(fd);
 }
 
 /* In a forked child: the loop is a new one, and nobody waits. */

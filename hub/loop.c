@@ -141,7 +141,8 @@ int evglue_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
     h->polls++;
     h->watchers_pending = false;
     deliver_idle_begin(h);
-    if (timeout_ms == 0 || h->run_head) {
+    /* libev goes to sleep with events at hand: those of descriptors that epoll has just refused. */
+    if (timeout_ms == 0 || h->run_head || ev_pending_count(h->loop)) {
         int ready = epoll_wait_ns(epfd, events, max, 0);
         if (ready > PREFETCH_FROM)
             io_prefetch(h, events, ready);
