@@ -17,14 +17,23 @@ void lock_refuel(void)
         green_yield();
 }
 
-pid_t shared_begin(bool bind)
+/* A bound thread is as foreign to the runtime as others, but for this. */
+static struct green *shared_self(void)
 {
     struct green *g = self_green();
+    if (!g && green_tls.self && green_tls.self->bound)
+        g = green_tls.self;
+    return g;
+}
+
+pid_t shared_begin(bool bind)
+{
+    struct green *g = shared_self();
     if (!g)
         return 0;
-    if (bind)
+    if (bind && !g->bound)
         green_pin();
-    else if (!g->bound)
+    if (!g->bound)
         return 0;
     pid_t was = libc_tid(g->coro.tp);
     libc_set_tid(g->coro.tp, (pid_t)sys_0(SYS_gettid));
@@ -33,7 +42,12 @@ pid_t shared_begin(bool bind)
 
 void shared_end(pid_t was)
 {
-    struct green *g = self_green();
+    struct green *g = shared_self();
     if (g && was)
         libc_set_tid(g->coro.tp, was);
+}
+
+void shared_leave(pid_t *was)
+{
+    shared_end(*was);
 }

@@ -105,6 +105,18 @@ static inline unsigned lock_count_add(_Atomic unsigned *tagged, int change)
  * recursive private locks know it by that. Errors are the calls'. May switch. */
 pid_t shared_begin(bool bind);
 void shared_end(pid_t was);
+void shared_leave(pid_t *was); /* the same for a cleanup */
+
+/* PASS_UNLESS_GREEN() for a call that takes a lock, which may be `shared`: a bound thread passes, and
+ * there it goes by the id of its OS thread. */
+#define PASS_UNLESS_GREEN_SHARED(shared, name, ...)                                               \
+    do {                                                                                           \
+        if (patch_passes(PATCH_##name)) {                                                          \
+            __attribute__((cleanup(shared_leave), unused)) pid_t pass_was =                        \
+                (shared) ? shared_begin(false) : 0;                                                \
+            return real.name(__VA_ARGS__);                                                         \
+        }                                                                                          \
+    } while (0)
 
 /* What other processes change wakes nobody in our queues: it is waited for in the kernel, by a real
  * call between call_begin() and call_end(). Under --strict that would stop everybody, so there the

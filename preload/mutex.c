@@ -36,6 +36,12 @@ static enum way mutex_way(const pthread_mutex_t *m)
                                                                                      : WAY_KERNEL;
 }
 
+/* Might its owner have to be an OS thread's id? */
+static inline bool mutex_is_shared(const pthread_mutex_t *m)
+{
+    return m->__data.__kind & (MUTEX_SHARED | MUTEX_INHERIT);
+}
+
 /* ---- Simple mutexes: libc's few instructions, in place ---- */
 
 static inline bool mutex_take(pthread_mutex_t *m)
@@ -200,7 +206,7 @@ static int mutex_lock_slow(pthread_mutex_t *m, void *place)
 {
     if (!lock_owner)
         lock_owner = lock_tid();
-    PASS_UNLESS_GREEN(pthread_mutex_lock, m);
+    PASS_UNLESS_GREEN_SHARED(mutex_is_shared(m), pthread_mutex_lock, m);
     if (--lock_fuel < 0)
         lock_refuel();
     if (__builtin_expect(lockorder_on, 0))
@@ -219,7 +225,7 @@ int green_pthread_mutex_lock(pthread_mutex_t *m)
 
 int green_pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec *abs)
 {
-    PASS_UNLESS_GREEN(pthread_mutex_clocklock, m, clock, abs);
+    PASS_UNLESS_GREEN_SHARED(mutex_is_shared(m), pthread_mutex_clocklock, m, clock, abs);
     if (!lock_clock_valid(clock))
         return EINVAL;
     if (clock != CLOCK_REALTIME && m->__data.__kind & MUTEX_WAS_INHERIT)
@@ -229,7 +235,7 @@ int green_pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock, const str
 
 int green_pthread_mutex_timedlock(pthread_mutex_t *m, const struct timespec *abs)
 {
-    PASS_UNLESS_GREEN(pthread_mutex_timedlock, m, abs);
+    PASS_UNLESS_GREEN_SHARED(mutex_is_shared(m), pthread_mutex_timedlock, m, abs);
     return mutex_lock(m, CLOCK_REALTIME, abs);
 }
 
@@ -251,7 +257,7 @@ static int mutex_try(pthread_mutex_t *m)
 
 int green_pthread_mutex_trylock(pthread_mutex_t *m)
 {
-    PASS_UNLESS_GREEN(pthread_mutex_trylock, m);
+    PASS_UNLESS_GREEN_SHARED(mutex_is_shared(m), pthread_mutex_trylock, m);
     int error = mutex_try(m);
     if (error == EBUSY)
         green_futile();
@@ -286,7 +292,7 @@ int mutex_release(pthread_mutex_t *m)
             return 0;
         }
         bool stays = mutex_stays(m);
-        pid_t was = m->__data.__kind & MUTEX_SHARED ? shared_begin(false) : 0;
+        pid_t was = mutex_is_shared(m) ? shared_begin(false) : 0;
         int error = real.pthread_mutex_unlock(m);
         shared_end(was);
         wait_fence();
@@ -365,8 +371,8 @@ int green_pthread_mutex_init(pthread_mutex_t *m, const pthread_mutexattr_t *attr
 
 int green_pthread_mutex_consistent(pthread_mutex_t *m)
 {
-    PASS_UNLESS_GREEN(pthread_mutex_consistent, m);
-    pid_t was = m->__data.__kind & MUTEX_SHARED ? shared_begin(false) : 0;
+    PASS_UNLESS_GREEN_SHARED(mutex_is_shared(m), pthread_mutex_consistent, m);
+    pid_t was = mutex_is_shared(m) ? shared_begin(false) : 0;
     int error = real.pthread_mutex_consistent(m);
     shared_end(was);
     return error;

@@ -226,7 +226,8 @@ int mutex_protect_unlock(pthread_mutex_t *m)
 /* Takes the lock whatever its ceiling, unless the caller holds it, and sets the new one. */
 int green_pthread_mutex_setprioceiling(pthread_mutex_t *m, int ceiling, int *old)
 {
-    PASS_UNLESS_GREEN(pthread_mutex_setprioceiling, m, ceiling, old);
+    PASS_UNLESS_GREEN_SHARED(m->__data.__kind & MUTEX_SHARED, pthread_mutex_setprioceiling, m, ceiling,
+                             old);
     int kind = m->__data.__kind;
     if (kind < 0 || !(kind & MUTEX_PROTECT))
         return EINVAL;

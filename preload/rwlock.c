@@ -178,45 +178,45 @@ int green_pthread_rwlock_rdlock(pthread_rwlock_t *l)
 {
     if (lock_attached() && --lock_fuel >= 0 && rwlock_reader_enters(l))
         return 0;
-    PASS_UNLESS_GREEN(pthread_rwlock_rdlock, l);
+    PASS_UNLESS_GREEN_SHARED(rwlock_is_shared(l), pthread_rwlock_rdlock, l);
     return rwlock_lock(l, RWLOCK_READER, CLOCK_REALTIME, NULL);
 }
 
 int green_pthread_rwlock_timedrdlock(pthread_rwlock_t *l, const struct timespec *abs)
 {
-    PASS_UNLESS_GREEN(pthread_rwlock_timedrdlock, l, abs);
+    PASS_UNLESS_GREEN_SHARED(rwlock_is_shared(l), pthread_rwlock_timedrdlock, l, abs);
     return rwlock_lock(l, RWLOCK_READER, CLOCK_REALTIME, abs);
 }
 
 int green_pthread_rwlock_clockrdlock(pthread_rwlock_t *l, clockid_t clock,
                                      const struct timespec *abs)
 {
-    PASS_UNLESS_GREEN(pthread_rwlock_clockrdlock, l, clock, abs);
+    PASS_UNLESS_GREEN_SHARED(rwlock_is_shared(l), pthread_rwlock_clockrdlock, l, clock, abs);
     return rwlock_lock(l, RWLOCK_READER, clock, abs);
 }
 
 int green_pthread_rwlock_wrlock(pthread_rwlock_t *l)
 {
-    PASS_UNLESS_GREEN(pthread_rwlock_wrlock, l);
+    PASS_UNLESS_GREEN_SHARED(rwlock_is_shared(l), pthread_rwlock_wrlock, l);
     return rwlock_lock(l, RWLOCK_WRITER, CLOCK_REALTIME, NULL);
 }
 
 int green_pthread_rwlock_timedwrlock(pthread_rwlock_t *l, const struct timespec *abs)
 {
-    PASS_UNLESS_GREEN(pthread_rwlock_timedwrlock, l, abs);
+    PASS_UNLESS_GREEN_SHARED(rwlock_is_shared(l), pthread_rwlock_timedwrlock, l, abs);
     return rwlock_lock(l, RWLOCK_WRITER, CLOCK_REALTIME, abs);
 }
 
 int green_pthread_rwlock_clockwrlock(pthread_rwlock_t *l, clockid_t clock,
                                      const struct timespec *abs)
 {
-    PASS_UNLESS_GREEN(pthread_rwlock_clockwrlock, l, clock, abs);
+    PASS_UNLESS_GREEN_SHARED(rwlock_is_shared(l), pthread_rwlock_clockwrlock, l, clock, abs);
     return rwlock_lock(l, RWLOCK_WRITER, clock, abs);
 }
 
 int green_pthread_rwlock_tryrdlock(pthread_rwlock_t *l)
 {
-    PASS_UNLESS_GREEN(pthread_rwlock_tryrdlock, l);
+    PASS_UNLESS_GREEN_SHARED(rwlock_is_shared(l), pthread_rwlock_tryrdlock, l);
     struct rwlock_try t = {l, 0};
     if (!rwlock_read_ready(&t))
         green_futile();
@@ -225,7 +225,7 @@ int green_pthread_rwlock_tryrdlock(pthread_rwlock_t *l)
 
 int green_pthread_rwlock_trywrlock(pthread_rwlock_t *l)
 {
-    PASS_UNLESS_GREEN(pthread_rwlock_trywrlock, l);
+    PASS_UNLESS_GREEN_SHARED(rwlock_is_shared(l), pthread_rwlock_trywrlock, l);
     bool shared = rwlock_is_shared(l);
     pid_t was = shared ? shared_begin(true) : 0;
     int error = real.pthread_rwlock_trywrlock(l);
