@@ -152,6 +152,37 @@ static void two_processes_and_deaths_with_inheritance(void)
     fought_over(PTHREAD_PRIO_INHERIT);
 }
 
+/* ---- Beside locks of the process's own ---- */
+
+static pthread_mutex_t recursive = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static pthread_mutex_t checked = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+
+/* Who takes a shared lock is still the owner of what it held before. */
+static void *hold_both(void *argument)
+{
+    EXPECT_EQ(pthread_mutex_lock(&recursive), 0);
+    EXPECT_EQ(pthread_mutex_lock(&checked), 0);
+    lock_or_inherit();
+    EXPECT_EQ(pthread_mutex_lock(&recursive), 0);
+    EXPECT_EQ(pthread_mutex_lock(&checked), EDEADLK);
+    EXPECT_EQ(pthread_mutex_unlock(&shared->lock), 0);
+    EXPECT_EQ(pthread_mutex_unlock(&recursive), 0);
+    lock_or_inherit();
+    EXPECT_EQ(pthread_mutex_unlock(&checked), 0);
+    EXPECT_EQ(pthread_mutex_unlock(&recursive), 0);
+    EXPECT_EQ(pthread_mutex_unlock(&shared->lock), 0);
+    return argument;
+}
+
+static void locks_held_before_stay_one_s_own(void)
+{
+    make(PTHREAD_PRIO_INHERIT);
+    finish(start(hold_both, NULL));
+    finish(start(hold_both, NULL));
+    EXPECT_EQ(pthread_mutex_trylock(&recursive), 0);
+    EXPECT_EQ(pthread_mutex_unlock(&recursive), 0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct check checks[] = {
@@ -159,6 +190,7 @@ int main(int argc, char **argv)
         CHECK(death_of_a_thread_is_told_with_inheritance),
         CHECK(two_processes_and_deaths),
         CHECK(two_processes_and_deaths_with_inheritance),
+        CHECK(locks_held_before_stay_one_s_own),
     };
     return CHECKS_RUN(checks, argc, argv);
 }
