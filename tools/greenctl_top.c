@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "greenctl.h"
 
@@ -135,6 +136,8 @@ int greenctl_top(const char *path)
 {
     struct table before = {0};
     bool ended = false, started = false;
+    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+        greenctl_no(1, "use ps where there is none", "top needs a terminal");
     for (;;) {
         struct table now = {0};
         size_t length;

@@ -72,6 +72,7 @@ def test_errors_are_clear_and_the_program_goes_on():
                            ((run.pid, "bt", "x"), "the id of a green thread is wanted"),
                            ((run.pid, "trace", "on"), "was not started with --trace"),
                            ((run.pid, "log", "x"), "log off"),
+                           ((run.pid, "top"), "top needs a terminal"),
                            ((1, "ps"), "has no control socket"),
                            (("/nonexistent", "ps"), "nobody answers")):
             contains(ctl(*words, place=place, status=1), why, str(words))
@@ -201,3 +202,25 @@ def test_a_forked_child_has_a_socket_of_its_own():
         child = int(run.line())
         contains(ctl(child, "ps", place=place), "parked", "ps of the child")
         contains(ctl(run.pid, "ps", place=place), "parked", "ps of the parent")
+
+
+def test_top_refreshes_on_a_terminal_until_q():
+    with runtime() as place, started(place, program("waits"), "6") as run:
+        parent, child = os.openpty()
+        with subprocess.Popen([CTL, str(run.pid), "top"], stdin=child, stdout=child, stderr=child,
+                              env={**os.environ, "XDG_RUNTIME_DIR": place, "TERM": "xterm", "LINES": "30",
+                                   "COLUMNS": "120"}) as top:
+            os.close(child)
+            shown = b""
+            end = time.monotonic() + PATIENCE
+            while not all(part in shown for part in (b"receiver", b"green threads", b"switches/s")):
+                check(time.monotonic() < end, f"top showed {shown!r}")
+                shown += os.read(parent, 4096)
+            os.write(parent, b"wq")
+            while top.poll() is None:
+                try:
+                    os.read(parent, 4096)
+                except OSError:
+                    break
+            check(top.wait(PATIENCE) == 0, "exit status")
+        os.close(parent)
