@@ -1,6 +1,6 @@
-/* What may happen to a descriptor besides becoming readable or writable: urgent data, the peer's end
- * of writing, a hang-up that is waited for alone. libev knows none of these, so each hub has a second
- * epoll set with the exact masks, and libev watches that set.
+/* What may happen to a descriptor besides becoming readable or writable: urgent data, the peer's
+ * end of writing, a hang-up that is waited for alone. libev knows none of these, so each hub has a
+ * second epoll set with the exact masks, and libev watches that set.
  */
 #include <errno.h>
 #include <sys/epoll.h>

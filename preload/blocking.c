@@ -1,6 +1,7 @@
 /* Calls that block: hand off, or offload. */
 #include "blocking.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #include "coro/sys.h"
@@ -12,16 +13,28 @@ struct blocking {
     long args[6];
 };
 
-/* noipa: the compiler must not find out that no call here throws, for cancellation does, from the
- * system call itself, and the caller's cleanup has to run then. */
-__attribute__((noipa)) static long blocking_enter(const struct blocking *b)
+static long blocking_make(const struct blocking *b)
 {
     return sys_6(b->number, b->args[0], b->args[1], b->args[2], b->args[3], b->args[4], b->args[5]);
 }
 
+/* Called through a pointer that the compiler cannot see through, or it finds out that nothing in
+ * there throws. Cancellation does, from the system call itself, and the caller's cleanup has to run
+ * then. */
+static long (*volatile const blocking_enter)(const struct blocking *b) = blocking_make;
+
 static long blocking_job(void *arg)
 {
     return blocking_enter(arg);
+}
+
+/* A system call has no errno, and leaves the caller's alone. */
+static long blocking_send(struct blocking *b)
+{
+    int saved = errno;
+    long r = offload(blocking_job, b);
+    errno = saved;
+    return r;
 }
 
 /* Kernel state of the calling OS thread (setfsuid and its kin) is not a helper thread's. */
@@ -48,7 +61,7 @@ long blocking_syscall(bool cancels, long number, long a, long b, long c, long d,
 {
     struct blocking call = {number, {a, b, c, d, e, f}};
     if (blocking_elsewhere())
-        return offload(blocking_job, &call);
+        return blocking_send(&call);
     call_begin();
     __attribute__((cleanup(blocking_leave))) struct blocking_scope scope = {.cancels = cancels};
     /* As libc does around such a call: the signal of a cancellation then acts in the kernel. */
@@ -63,7 +76,7 @@ long blocking_offload(long number, long a, long b, long c, long d, long e, long 
     struct green *g = self_green();
     if (g && g->bound)
         return blocking_enter(&call);
-    return offload(blocking_job, &call);
+    return blocking_send(&call);
 }
 
 long blocking_call(long (*fn)(void *arg), void *arg)
@@ -71,6 +84,7 @@ long blocking_call(long (*fn)(void *arg), void *arg)
     if (blocking_elsewhere())
         return offload(fn, arg);
     call_begin();
-    __attribute__((cleanup(blocking_leave))) struct blocking_scope scope = {.cancels = false};
+    __attribute__((cleanup(blocking_leave), unused)) struct blocking_scope scope = {.cancels =
+                                                                                        false};
     return fn(arg);
 }
