@@ -157,14 +157,19 @@ def fault(place, check, options=()):
 
 
 def dead_server(place):
-    """One that is asked first and never answers: who asks waits, and nobody else."""
+    """One that never answers: who asks waits, and nobody else."""
     place.etc(resolv="nameserver 127.0.0.3\noptions timeout:2 attempts:1\n")
-    done = place.green([place.program("many"), "50", "quick.test"])
-    words = done.stdout.split()
-    result = dict(zip(words[::2], map(int, words[1::2])))
+    seen = []
+    for _ in range(5):  # the machine may be busy with something else
+        done = place.green([place.program("many"), "50", "quick.test"])
+        seen.append(done.stdout.strip())
+        words = done.stdout.split()
+        result = dict(zip(words[::2], map(int, words[1::2])))
+        if result["wrong"] == 50 and 1900 < result["ms"] < 4000 and result["gap"] <= 50 and result["threads"] <= 4:
+            break
+    else:
+        raise Failure("; ".join(seen))
     prepare(place)
-    if result["wrong"] != 50 or not 1900 < result["ms"] < 4000 or result["gap"] > 200 or result["threads"] > 4:
-        raise Failure(done.stdout)
 
 
 # ---- Programs ------------------------------------------------------------------------------------
