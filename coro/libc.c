@@ -477,8 +477,11 @@ void libc_robust_register(uintptr_t tp)
     sys_2(SYS_set_robust_list, head, sizeof *head);
 }
 
-/* False: the kernel must do it, which knows who is next. */
-static bool robust_died_shared(void *entry, uint32_t tid)
+/* What becomes of one entry: another's (a private lock has another id), marked, or for the kernel,
+ * which alone knows who inherits it. Once marked it is the next owner's to link. */
+enum robust { ROBUST_STAYS, ROBUST_GONE, ROBUST_KERNEL };
+
+static enum robust robust_died_shared(void *entry, uint32_t tid)
 {
     bool inherits = (uintptr_t)entry & 1;
     char *node = (char *)((uintptr_t)entry & ~(uintptr_t)1);
@@ -486,16 +489,16 @@ static bool robust_died_shared(void *entry, uint32_t tid)
     uint32_t value = __atomic_load_n(word, __ATOMIC_RELAXED);
     while ((value & FUTEX_TID_MASK) == tid) {
         if (inherits && value & FUTEX_WAITERS)
-            return false;
+            return ROBUST_KERNEL;
         uint32_t dead = (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
         if (__atomic_compare_exchange_n(word, &value, dead, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_RELAXED)) {
             if (value & FUTEX_WAITERS)
                 sys_6(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
-            break;
+            return ROBUST_GONE;
         }
     }
-    return true;
+    return ROBUST_STAYS;
 }
 
 void libc_robust_exit_bound(uintptr_t tp, uintptr_t native_tp)
@@ -504,19 +507,22 @@ void libc_robust_exit_bound(uintptr_t tp, uintptr_t native_tp)
     struct libc_robust_head *head = &libc_pthread_at(tp)->robust_head;
     struct libc_robust_head *native = &libc_pthread_at(native_tp)->robust_head;
     uint32_t tid = (uint32_t)sys_0(SYS_gettid);
-    void **link = &head->list;
-    for (int i = 0; i < LIMIT && (void *)((uintptr_t)*link & ~(uintptr_t)1) != head; i++) {
-        void *entry = *link;
-        void **next = (void **)((uintptr_t)entry & ~(uintptr_t)1);
-        if (robust_died_shared(entry, tid) || native == head) {
-            link = next;
-        } else {
-            *link = *next;
-            *next = native->list;
+    void **last = &head->list, *entry = head->list, *next;
+    for (int i = 0; i < LIMIT && (void *)((uintptr_t)entry & ~(uintptr_t)1) != head; i++) {
+        void **node = (void **)((uintptr_t)entry & ~(uintptr_t)1);
+        next = *node;
+        enum robust became = robust_died_shared(entry, tid);
+        if (became == ROBUST_KERNEL && native != head) {
+            *node = native->list;
             native->list = entry;
+        } else if (became != ROBUST_GONE) {
+            *last = entry;
+            last = node;
         }
+        entry = next;
     }
-    if (native->list != native && native != head)
+    *last = head;
+    if (native != head && native->list != native)
         sys_2(SYS_set_robust_list, native, sizeof *native);
 }
 
