@@ -8,7 +8,7 @@
 #   make install      PREFIX (/usr/local) and DESTDIR are honoured; make uninstall undoes it
 #
 # Sources are picked up by wildcard:
-#   coro/*.c hub/*.c debug/*.c preload/*.c  libgreen.so; *.S too. NAME_x86_64.c, NAME_aarch64.S are for
+#   coro/*.c hub/*.c hub/debug/*.c preload/*.c  libgreen.so; *.S too. NAME_x86_64.c, NAME_aarch64.S are for
 #                                     that architecture alone
 #   tools/*.c                         a file with a main() is the program build/NAME; the others are
 #                                     linked into each
@@ -75,7 +75,7 @@ GLUE_C := $(ARCHIVES:%=$(GEN)/glue_%.c)
 
 CORO_OBJECTS := $(call objects,$(call sources,coro))
 HUB_OBJECTS := $(call objects,$(call sources,hub)) $(GLUE_C:.c=.o)
-DEBUG_OBJECTS := $(call objects,$(call sources,debug))
+DEBUG_OBJECTS := $(call objects,$(call sources,hub/debug))
 PRELOAD_OBJECTS := $(call objects,$(call sources,preload)) $(GENERATED_C:%=$(GEN)/%.o)
 LIB_OBJECTS := $(CORO_OBJECTS) $(HUB_OBJECTS) $(DEBUG_OBJECTS) $(PRELOAD_OBJECTS)
 LIB_ARCHIVES := $(ARCHIVES:%=$(BUILD)/%.a)

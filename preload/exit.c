@@ -3,7 +3,7 @@
  * all OS threads at once. So they have no rows; _exit() has one, because it passes by everything
  * that could print the figures of --stats.
  */
-#include "debug/debugging.h"
+#include "hub/debug/debugging.h"
 #include "patch.h"
 #include "stats.h"
 

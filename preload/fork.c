@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stddef.h>
 
-#include "debug/debugging.h"
+#include "hub/debug/debugging.h"
 #include "hub/hub.h"
 #include "preload/dns.h"
 #include "preload/name.h"

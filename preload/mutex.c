@@ -10,7 +10,7 @@
 #include <sys/single_threaded.h>
 
 #include "coro/sys.h"
-#include "debug/lockorder.h"
+#include "hub/debug/lockorder.h"
 #include "preload/locks.h"
 
 /* How a lock is to be driven. */

@@ -15,7 +15,7 @@
 #include "coro/coro.h"
 #include "coro/libc.h"
 #include "coro/sys.h"
-#include "debug/debugging.h"
+#include "hub/debug/debugging.h"
 #include "fork.h"
 #include "hub/hub.h"
 #include "patch.h"

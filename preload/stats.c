@@ -7,7 +7,7 @@
 
 #include "config.h"
 #include "coro/sys.h"
-#include "debug/debugging.h"
+#include "hub/debug/debugging.h"
 #include "dns.h"
 #include "hub/hub.h"
 #include "patch.h"

@@ -11,7 +11,7 @@
 #include "config.h"
 #include "coro/libc.h"
 #include "coro/sys.h"
-#include "debug/debugging.h"
+#include "hub/debug/debugging.h"
 #include "key.h"
 #include "patch.h"
 #include "sched.h"

@@ -2,7 +2,7 @@
 #ifndef DEBUG_DESCRIBE_H
 #define DEBUG_DESCRIBE_H
 
-#include "debug/put.h"
+#include "hub/debug/put.h"
 #include "hub/look.h"
 
 /* "parked", "running", ... */

@@ -1,10 +1,10 @@
 /* eventlet calls this an error; to a program with threads it may be meant, so it is a warning. */
-#include "debug/readers.h"
+#include "hub/debug/readers.h"
 
 #include <stdint.h>
 
 #include "coro/lock.h"
-#include "debug/put.h"
+#include "hub/debug/put.h"
 #include "hub/hub.h"
 #include "hub/look.h"
 

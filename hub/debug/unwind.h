@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "debug/cfi.h"
+#include "hub/debug/cfi.h"
 #include "hub/green.h"
 
 /* A place in a program: registers by their DWARF numbers, bits of `have` say which are known. */

@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <sys/types.h>
 
-#include "debug/unwind.h"
+#include "hub/debug/unwind.h"
 
 struct capture_call {
     long number; /* of the system call it sleeps in; -1: in none */

@@ -11,17 +11,17 @@
  * Threads that stand still are cheap to tell: what is suspected at one look is reported at the next
  * one, if none of those concerned has run in between.
  */
-#include "debug/deadlock.h"
+#include "hub/debug/deadlock.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 
 #include "coro/sys.h"
-#include "debug/debugging.h"
-#include "debug/describe.h"
-#include "debug/peek.h"
-#include "debug/report.h"
+#include "hub/debug/debugging.h"
+#include "hub/debug/describe.h"
+#include "hub/debug/peek.h"
+#include "hub/debug/report.h"
 #include "gen/real.h"
 #include "hub/look.h"
 #include "preload/config.h"

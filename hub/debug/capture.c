@@ -1,4 +1,4 @@
-#include "debug/capture.h"
+#include "hub/debug/capture.h"
 
 #include <errno.h>
 #include <fcntl.h>

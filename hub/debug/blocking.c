@@ -1,18 +1,18 @@
 /* A stint is a green thread's run from a switch to the next. One that lasts too long is looked at
  * once: the functions on its stack are the place, and places are counted. */
-#include "debug/blocking.h"
+#include "hub/debug/blocking.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
 #include "coro/lock.h"
 #include "coro/sys.h"
-#include "debug/calls.h"
-#include "debug/capture.h"
-#include "debug/describe.h"
-#include "debug/report.h"
-#include "debug/symbols.h"
-#include "debug/unwind.h"
+#include "hub/debug/calls.h"
+#include "hub/debug/capture.h"
+#include "hub/debug/describe.h"
+#include "hub/debug/report.h"
+#include "hub/debug/symbols.h"
+#include "hub/debug/unwind.h"
 #include "hub/look.h"
 #include "preload/config.h"
 

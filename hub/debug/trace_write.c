@@ -1,7 +1,7 @@
-#include "debug/trace_write.h"
+#include "hub/debug/trace_write.h"
 
 #include "coro/sys.h"
-#include "debug/describe.h"
+#include "hub/debug/describe.h"
 
 /* Microseconds, as the format wants them. */
 static void put_us(struct put *p, int64_t ns)

@@ -1,4 +1,4 @@
-#include "debug/peek.h"
+#include "hub/debug/peek.h"
 
 #include <fcntl.h>
 #include <sys/uio.h>

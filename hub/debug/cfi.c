@@ -1,9 +1,9 @@
-#include "debug/cfi.h"
+#include "hub/debug/cfi.h"
 
 #include <string.h>
 
-#include "debug/modules.h"
-#include "debug/peek.h"
+#include "hub/debug/modules.h"
+#include "hub/debug/peek.h"
 
 enum { CIE_MAX = 512, FDE_MAX = 8192, SAVED_ROWS = 8 };
 

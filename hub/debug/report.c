@@ -1,4 +1,4 @@
-#include "debug/report.h"
+#include "hub/debug/report.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -9,9 +9,9 @@
 #include <time.h>
 
 #include "coro/sys.h"
-#include "debug/modules.h"
-#include "debug/symbols.h"
-#include "debug/unwind.h"
+#include "hub/debug/modules.h"
+#include "hub/debug/symbols.h"
+#include "hub/debug/unwind.h"
 
 enum { REPORT_STACK = 96 * 1024, REPORT_TAKEN = -1 };
 

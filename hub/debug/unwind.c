@@ -1,9 +1,9 @@
-#include "debug/unwind.h"
+#include "hub/debug/unwind.h"
 
 #include <string.h>
 
-#include "debug/modules.h"
-#include "debug/peek.h"
+#include "hub/debug/modules.h"
+#include "hub/debug/peek.h"
 
 enum { ROWS = 512, WINDOW = 1024, GUESS = 4096 };
 

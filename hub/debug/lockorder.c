@@ -3,15 +3,15 @@
  * Locks that a thread holds form a chain, the last one first; its head is all that lies in the
  * thread's own storage. A thread that ends with a lock held leaves its links behind.
  */
-#include "debug/lockorder.h"
+#include "hub/debug/lockorder.h"
 
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "coro/lock.h"
-#include "debug/describe.h"
-#include "debug/report.h"
+#include "hub/debug/describe.h"
+#include "hub/debug/report.h"
 #include "preload/patch.h"
 
 enum { LINKS = 1 << 14, EDGES = 1 << 13, EDGES_FULL = EDGES / 2, DEPTH = 8 };

@@ -1,13 +1,13 @@
-#include "debug/answer.h"
+#include "hub/debug/answer.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "coro/sys.h"
-#include "debug/describe.h"
-#include "debug/report.h"
-#include "debug/trace.h"
+#include "hub/debug/describe.h"
+#include "hub/debug/report.h"
+#include "hub/debug/trace.h"
 #include "gen/green.h"
 #include "gen/patch_id.h"
 #include "hub/look.h"

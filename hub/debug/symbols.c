@@ -1,7 +1,7 @@
 /* The symbol table of a file is read through, a block at a time, for each address that is new:
  * nothing is kept of it but the answer. A file that was replaced since it was mapped (its path then
  * ends in " (deleted)") has no names. */
-#include "debug/symbols.h"
+#include "hub/debug/symbols.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "coro/sys.h"
-#include "debug/peek.h"
+#include "hub/debug/peek.h"
 
 enum { CACHE = 1024, SECTIONS = 128, BLOCK = 256 };
 

@@ -1,14 +1,14 @@
-#include "debug/dump.h"
+#include "hub/debug/dump.h"
 
 #include <fcntl.h>
 #include <signal.h>
 
 #include "coro/sys.h"
-#include "debug/capture.h"
-#include "debug/describe.h"
-#include "debug/modules.h"
-#include "debug/report.h"
-#include "debug/symbols.h"
+#include "hub/debug/capture.h"
+#include "hub/debug/describe.h"
+#include "hub/debug/modules.h"
+#include "hub/debug/report.h"
+#include "hub/debug/symbols.h"
 #include "gen/real.h"
 #include "preload/config.h"
 

@@ -2,7 +2,7 @@
 #ifndef DEBUG_DUMP_H
 #define DEBUG_DUMP_H
 
-#include "debug/put.h"
+#include "hub/debug/put.h"
 
 /* Install the handler, if one was asked for. In the constructor. */
 void dump_start(void);

@@ -1,4 +1,4 @@
-#include "debug/put.h"
+#include "hub/debug/put.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -1,12 +1,12 @@
-#include "debug/watch.h"
+#include "hub/debug/watch.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
 
 #include "coro/sys.h"
-#include "debug/blocking.h"
-#include "debug/deadlock.h"
+#include "hub/debug/blocking.h"
+#include "hub/debug/deadlock.h"
 #include "hub/hub.h"
 #include "preload/config.h"
 

@@ -1,4 +1,4 @@
-#include "debug/trace.h"
+#include "hub/debug/trace.h"
 
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -10,7 +10,7 @@
 
 #include "coro/lock.h"
 #include "coro/sys.h"
-#include "debug/trace_write.h"
+#include "hub/debug/trace_write.h"
 #include "hub/look.h"
 #include "preload/config.h"
 

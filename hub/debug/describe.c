@@ -1,4 +1,4 @@
-#include "debug/describe.h"
+#include "hub/debug/describe.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -8,11 +8,11 @@
 #include <sys/un.h>
 
 #include "coro/sys.h"
-#include "debug/calls.h"
-#include "debug/capture.h"
-#include "debug/peek.h"
-#include "debug/symbols.h"
-#include "debug/unwind.h"
+#include "hub/debug/calls.h"
+#include "hub/debug/capture.h"
+#include "hub/debug/peek.h"
+#include "hub/debug/symbols.h"
+#include "hub/debug/unwind.h"
 
 enum { FRAMES = 64, OWNERS = 64 };
 

@@ -2,7 +2,7 @@
 #ifndef DEBUG_CALLS_H
 #define DEBUG_CALLS_H
 
-#include "debug/put.h"
+#include "hub/debug/put.h"
 
 /* The name, or the number of one that hardly ever blocks. */
 void calls_put(struct put *p, long number);

@@ -1,4 +1,4 @@
-#include "debug/calls.h"
+#include "hub/debug/calls.h"
 
 #include <stddef.h>
 #include <sys/syscall.h>

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "debug/put.h"
+#include "hub/debug/put.h"
 
 enum trace_level { TRACE_OFF, TRACE_THREADS, TRACE_ALL };
 

@@ -1,4 +1,4 @@
-#include "debug/modules.h"
+#include "hub/debug/modules.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "coro/sys.h"
-#include "debug/peek.h"
+#include "hub/debug/peek.h"
 
 enum { MODULES = 512, CODES = 1024, PATHS = 64 * 1024, LINE = 4352, PHDRS = 64 };
 

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "debug/modules.h"
+#include "hub/debug/modules.h"
 
 enum { SYMBOL_NAME = 88 };
 

@@ -1,4 +1,4 @@
-#include "debug/control.h"
+#include "hub/debug/control.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,10 +12,10 @@
 #include <sys/un.h>
 
 #include "coro/sys.h"
-#include "debug/answer.h"
-#include "debug/put.h"
-#include "debug/report.h"
-#include "debug/trace.h"
+#include "hub/debug/answer.h"
+#include "hub/debug/put.h"
+#include "hub/debug/report.h"
+#include "hub/debug/trace.h"
 #include "hub/hub.h"
 #include "preload/config.h"
 
