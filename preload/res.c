@@ -37,7 +37,13 @@ struct res_call {
 
 static int res_go(long (*libc)(void *arg), struct res_call *call)
 {
-    return (int)dns_libc(dns_way_thread(!call->state), libc, call);
+    enum dns_way way = dns_way_thread(!call->state);
+    /* The thread's own state, given by its address, is the same on a helper thread. */
+    if (!call->state && way == DNS_APART && _res.options & RES_INIT) {
+        call->state = &_res;
+        way = dns_way_thread(false);
+    }
+    return (int)dns_libc(way, libc, call);
 }
 
 static long query_libc(void *arg)
