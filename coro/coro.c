@@ -150,6 +150,11 @@ size_t coro_trim(size_t budget)
     return stack_trim(budget);
 }
 
+bool coro_trim_due(void)
+{
+    return stack_trim_due();
+}
+
 void coro_stacks_executable(void)
 {
     stack_make_executable();

@@ -77,6 +77,10 @@ void coro_stack_of(const struct coro *c, struct coro_stack *out);
  * Returns how many were trimmed. For idle moments; takes the slab's lock. */
 size_t coro_trim(size_t budget);
 
+/* Will a coro_trim() some time from now find something to do, if nothing happens meanwhile? Takes the
+ * slab's lock. */
+bool coro_trim_due(void);
+
 /* For every region ever made, in use or not: f(tp, data). Used when a library with static TLS is
  * loaded. Takes the slab's lock. */
 void coro_each_tp(void (*f)(uintptr_t tp, void *data), void *data);

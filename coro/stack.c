@@ -411,6 +411,16 @@ size_t stack_trim(size_t budget)
     return trimmed;
 }
 
+bool stack_trim_due(void)
+{
+    bool due = false;
+    lock_acquire(&state.lock);
+    for (struct stack_class *c = state.classes; c && !due; c = c->next)
+        due = c->warm > KEEP_WARM;
+    lock_release(&state.lock);
+    return due;
+}
+
 /* Guards that are mappings of their own stay as they are. */
 static void region_make_executable(const struct stack_class *c, const struct slab *s, size_t i)
 {

@@ -53,6 +53,10 @@ void stack_give(struct region *r);
 
 /* See coro_trim(), coro_after_fork(). */
 size_t stack_trim(size_t budget);
+
+/* Are there more free regions with memory than are kept? A later stack_trim() finds out whether they
+ * are still unused. */
+bool stack_trim_due(void);
 void stack_after_fork(void);
 
 /* Stacks that are and that will be may hold code from now on. */
