@@ -10,7 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.abspath(os.path.join(HERE, "..", ".."))
 BUILD = os.path.abspath(os.environ.get("BUILD") or os.path.join(TOP, "build"))
 LIBRARY = os.path.join(BUILD, "libgreen.so")
-LAYERS = ("coro", "hub", "debug", "preload")
+LAYERS = ("coro", "hub", "hub/debug", "preload")
 
 
 def text_of(*path):
