@@ -2,7 +2,8 @@
  *
  * Threads are made on demand up to the bound and end after they were idle for a while. When all
  * are busy at the bound, the call is made in place with the hub handed off, so that a call which
- * waits for another one behind it in the queue cannot deadlock.
+ * waits for another one behind it in the queue cannot deadlock. Under --strict, where no hub is handed
+ * off, the bound is that of all OS threads instead.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -95,9 +96,10 @@ static void *pool_main(void *unused)
 /* Is there, or can there be, a thread that takes one more job at once? Reserves it. */
 static bool pool_reserve(void)
 {
+    unsigned most = hub_settings.strict ? hub_settings.max_carriers : hub_settings.offload_threads;
     lock_acquire(&pool_lock);
     bool room = pool_idle > pool_queued;
-    bool grow = !room && pool_threads < hub_settings.offload_threads;
+    bool grow = !room && pool_threads < most;
     if (room || grow)
         pool_queued++;
     if (grow)
