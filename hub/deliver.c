@@ -160,6 +160,7 @@ void green_alt_stack_changed(struct green *g)
 /* ---- Signals on a hub's own stack ---- */
 
 void (*hub_signal_hook)(void);
+void (*hub_orphans_hook)(struct green *g);
 static _Atomic bool signals_came;
 
 void hub_signal(void)

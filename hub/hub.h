@@ -206,6 +206,10 @@ void hub_signal(void);
 void hub_mask_refresh(void);
 extern void (*hub_signal_hook)(void);
 
+/* Signals came to a green thread that was about to end and will run no handler: they are the
+ * process's again. Inside the runtime, after its last switch. Never switches. */
+extern void (*hub_orphans_hook)(struct green *g);
+
 /* An operating-system thread of libgreen's own, detached, with every signal blocked but 32 and 33,
  * which glibc's setuid needs. `stack` comes on top of the program's static TLS. Calls the
  * program's malloc: outside the runtime, or on the monitor. Returns 0 or an errno. */

@@ -301,6 +301,22 @@ static void process_deliver(void)
     }
 }
 
+/* A thread ended with signals that it had taken for the process; what was for it alone is gone. */
+static void process_inherit(struct green *g)
+{
+    records_settle(g);
+    while (g->queued) {
+        struct signal_record *r = g->queued;
+        g->queued = r->next;
+        if (r->info.si_code == SI_TKILL)
+            record_free(r);
+        else
+            record_push(&process_arrived, r);
+    }
+    atomic_store(&g->pending, 0);
+    hub_signal();
+}
+
 /* A green thread that has just unblocked signals takes what nobody could. */
 static void pending_process_take(struct green *g)
 {
@@ -502,6 +518,7 @@ int green_siginterrupt(int sig, int interrupt)
 void signal_start(void)
 {
     hub_signal_hook = process_deliver;
+    hub_orphans_hook = process_inherit;
 }
 
 void signal_fork(void)
