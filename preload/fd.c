@@ -217,7 +217,7 @@ int green_eventfd(unsigned count, int flags)
 int green_timerfd_create(clockid_t clock, int flags)
 {
     (void)patch_passes(PATCH_timerfd_create);
-    return fd_made(real.timerfd_create(clock, flags), FD_OTHER, FD_OURS | fd_nonblock(flags));
+    return fd_made(real.timerfd_create(clock, flags), FD_EVENT, FD_OURS | fd_nonblock(flags));
 }
 
 int green_inotify_init(void)

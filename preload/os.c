@@ -27,10 +27,17 @@ static bool is_kind(const struct fd_entry *e, enum fd_kind kind)
     return iotry_kind(e) == kind;
 }
 
-/* EOPNOTSUPP is then not about RWF_NOWAIT. */
-static bool flags_unknown(int flags)
+/* The program does not want to wait, or EOPNOTSUPP would not be about our RWF_NOWAIT. */
+static bool flags_final(int flags)
 {
-    return flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND);
+    return flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND);
+}
+
+/* Is it open, and for something else than `mode` alone? */
+static bool open_beyond(int fd, int mode)
+{
+    long status = sys_3(SYS_fcntl, fd, F_GETFL, 0);
+    return status >= 0 && (status & O_ACCMODE) != mode;
 }
 
 /* ---- Reading ---- */
@@ -95,29 +102,42 @@ static long read_when_ready(const struct os_read *r, int fd)
          * file. */
         return tty && n == 0 && r->io.waited && ready & POLLHUP ? -EIO : n;
     }
+    bool small = is_kind(r->entry, FD_EVENT) && r->one && r->iov->iov_len < sizeof(uint64_t);
+    if (small || !open_beyond(fd, O_WRONLY)) /* an error, and not later */
+        return read_plain(r, fd);
     return is_kind(r->entry, FD_PIPE) ? fifo_read(r, fd) : -EAGAIN;
 }
 
+/* For sockets before Linux 6.4. A read of 0 bytes takes nothing, where a recv takes a datagram. */
+static long read_socket(const struct os_read *r, int fd)
+{
+    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)r->iov,
+                         .msg_iovlen = (size_t)r->count};
+    return iovec_length(r->iov, r->count) ? sys_3(SYS_recvmsg, fd, &msg, MSG_DONTWAIT) : 0;
+}
+
+/* An array of the program's is looked into only when the kernel has found it readable: so it is
+ * always offered with RWF_NOWAIT first. */
 static long read_once(struct os_read *r, int fd, bool now)
 {
-    const struct iotry *t = &r->io;
+    struct iotry *t = &r->io;
     if (!now)
         return read_blocking(r, fd);
-    unsigned known = iotry_flags(r->entry);
-    if (known & FD_STREAM && t->flags & IOTRY_SOCKET && r->one) {
+    if (t->flags & IOTRY_SOCKET && r->one) {
         long n =
             sys_6(SYS_recvfrom, fd, r->iov->iov_base, r->iov->iov_len, MSG_DONTWAIT, NULL, NULL);
         if (__builtin_expect(n != -ENOTSOCK, 1))
             return n;
         iotry_forget(r->entry);
+        t->flags &= (uint8_t)~IOTRY_SOCKET;
     }
-    if (!(known & FD_READ_READY)) {
+    if (!r->one || !(iotry_flags(r->entry) & FD_READ_READY)) {
         long n = sys_6(SYS_preadv2, fd, r->iov, r->count, -1, -1, r->flags | RWF_NOWAIT);
         if (__builtin_expect(n != -EOPNOTSUPP && n != -ENOSYS, 1))
             return n;
         atomic_fetch_or_explicit(&r->entry->flags, FD_READ_READY, memory_order_relaxed);
     }
-    return read_when_ready(r, fd);
+    return t->flags & IOTRY_SOCKET ? read_socket(r, fd) : read_when_ready(r, fd);
 }
 
 static long read_attempt(struct iotry *t, int fd, bool now)
@@ -140,8 +160,7 @@ static ssize_t os_read(int fd, const struct iovec *iov, int count, int flags, bo
         .io = {.attempt = read_attempt,
                .fd = fd,
                .events = IO_READ,
-               .flags = (uint8_t)(IOTRY_DRAINS | (is_kind(e, FD_SOCKET) ? IOTRY_SOCKET : 0) |
-                                  (flags & RWF_NOWAIT ? IOTRY_DONTWAIT : 0)),
+               .flags = IOTRY_DRAINS | (is_kind(e, FD_SOCKET) ? IOTRY_SOCKET : 0),
                .timeout = -EAGAIN,
                .want = 1,
                .deadline = DEADLINE_NEVER},
@@ -173,7 +192,7 @@ ssize_t green_readv(int fd, const struct iovec *iov, int count)
 ssize_t green_preadv2(int fd, const struct iovec *iov, int count, off_t at, int flags)
 {
     PASS_UNLESS_GREEN(preadv2, fd, iov, count, at, flags);
-    if (flags_unknown(flags))
+    if (flags_final(flags))
         return real.preadv2(fd, iov, count, at, flags);
     return at == -1 ? os_read(fd, iov, count, flags, false) : file_readv(fd, iov, count, at, flags);
 }
@@ -209,26 +228,47 @@ static size_t write_room(const struct fd_entry *e)
     }
 }
 
-/* The descriptor must be ready first, and takes so much for sure: a pipe gets that in pieces, a
- * terminal must get all in one call, lest others write in between. */
+static long write_plain(const struct os_write *w, int fd, const struct iovec *iov, int count)
+{
+    return w->flags ? sys_6(SYS_pwritev2, fd, iov, count, -1, -1, w->flags)
+                    : sys_3(SYS_writev, fd, iov, count);
+}
+
+/* So much of the array as the descriptor takes for sure, of which there is more. */
+static long write_piece(struct os_write *w, int fd, const struct iovec *iov, size_t room)
+{
+    while (!iov->iov_len)
+        iov++;
+    struct iovec piece = {iov->iov_base, iov->iov_len < room ? iov->iov_len : room};
+    w->io.asked = piece.iov_len;
+    return write_plain(w, fd, &piece, 1);
+}
+
+/* For descriptors that have to be ready before they are written: a pipe gets in pieces what it may
+ * have no room for, a terminal must get all in one call, lest others write in between. */
 static long write_when_ready(struct os_write *w, int fd, const struct iovec *iov, int count)
 {
     size_t room = write_room(w->entry);
-    struct iovec piece;
-    if (!iotry_poll(fd, POLLOUT) && !iotry_nonblocking(w->entry, fd))
-        return -EAGAIN;
-    bool fits = room == SIZE_MAX || (size_t)iovec_length(iov, count) <= room;
-    if (!fits && is_kind(w->entry, FD_TTY))
-        return blocking_syscall(true, SYS_writev, fd, (long)iov, count, 0, 0, 0);
-    if (!fits) {
-        piece = *iov;
-        piece.iov_len = piece.iov_len < room ? piece.iov_len : room;
-        w->io.asked = piece.iov_len;
-        iov = &piece;
-        count = 1;
-    }
-    return w->flags ? sys_6(SYS_pwritev2, fd, iov, count, -1, -1, w->flags)
-                    : sys_3(SYS_writev, fd, iov, count);
+    if (iotry_nonblocking(w->entry, fd))
+        return write_plain(w, fd, iov, count);
+    if (!iotry_poll(fd, POLLOUT))
+        return open_beyond(fd, O_RDONLY) ? -EAGAIN : write_plain(w, fd, iov, count);
+    if (room == SIZE_MAX || (size_t)iovec_length(iov, count) <= room)
+        return write_plain(w, fd, iov, count);
+    return is_kind(w->entry, FD_TTY)
+               ? blocking_syscall(true, SYS_writev, fd, (long)iov, count, 0, 0, 0)
+               : write_piece(w, fd, iov, room);
+}
+
+/* For sockets before Linux 6.4. A write to SOCK_SEQPACKET is a whole record. */
+static long write_socket(const struct os_write *w, int fd, const struct iovec *iov, int count)
+{
+    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)count};
+    int type = 0, flags = MSG_DONTWAIT | (w->io.done ? MSG_NOSIGNAL : 0);
+    socklen_t len = sizeof type;
+    if (!sys_5(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len) && type == SOCK_SEQPACKET)
+        flags |= MSG_EOR;
+    return sys_3(SYS_sendmsg, fd, &msg, flags);
 }
 
 static long write_once(struct os_write *w, int fd, const struct iovec *iov, int count, bool now)
@@ -243,14 +283,16 @@ static long write_once(struct os_write *w, int fd, const struct iovec *iov, int 
         if (__builtin_expect(n != -ENOTSOCK, 1))
             return n;
         iotry_forget(w->entry);
+        t->flags &= (uint8_t) ~(IOTRY_SOCKET | IOTRY_SENDS);
     }
-    if (!(known & FD_WRITE_READY)) {
+    if (!w->one || !(known & FD_WRITE_READY)) {
         long n = sys_6(SYS_pwritev2, fd, iov, count, -1, -1, w->flags | RWF_NOWAIT);
         if (__builtin_expect(n != -EOPNOTSUPP && n != -ENOSYS, 1))
             return n;
         atomic_fetch_or_explicit(&w->entry->flags, FD_WRITE_READY, memory_order_relaxed);
     }
-    return write_when_ready(w, fd, iov, count);
+    return t->flags & IOTRY_SOCKET ? write_socket(w, fd, iov, count)
+                                   : write_when_ready(w, fd, iov, count);
 }
 
 static long write_attempt(struct iotry *t, int fd, bool now)
@@ -281,8 +323,7 @@ static ssize_t os_write(int fd, const struct iovec *iov, int count, int flags, b
         .io = {.attempt = write_attempt,
                .fd = fd,
                .events = IO_WRITE,
-               .flags = (uint8_t)((is_kind(e, FD_SOCKET) ? IOTRY_SOCKET | IOTRY_SENDS : 0) |
-                                  (flags & RWF_NOWAIT ? IOTRY_DONTWAIT : 0)),
+               .flags = is_kind(e, FD_SOCKET) ? IOTRY_SOCKET | IOTRY_SENDS : 0,
                .timeout = -EAGAIN,
                .want = all ? IOTRY_UNKNOWN : 0,
                .deadline = DEADLINE_NEVER},
@@ -311,7 +352,7 @@ ssize_t green_writev(int fd, const struct iovec *iov, int count)
 ssize_t green_pwritev2(int fd, const struct iovec *iov, int count, off_t at, int flags)
 {
     PASS_UNLESS_GREEN(pwritev2, fd, iov, count, at, flags);
-    if (flags_unknown(flags))
+    if (flags_final(flags))
         return real.pwritev2(fd, iov, count, at, flags);
     return at == -1 ? os_write(fd, iov, count, flags, false)
                     : file_writev(fd, iov, count, at, flags);
