@@ -82,28 +82,15 @@ void fd_shared(int fd)
         atomic_fetch_and_explicit(&e->flags, (uint8_t)~FD_OURS, memory_order_relaxed);
 }
 
-/* All that have FD_OURS and nothing of `unless`. */
-static void share_unless(unsigned unless)
+void fd_shared_all(void)
 {
     for (unsigned i = 0; i < CHUNKS; i++) {
         struct fd_entry *chunk = atomic_load_explicit(&fd_chunks[i], memory_order_acquire);
-        for (unsigned k = 0; chunk && k < CHUNK; k++) {
-            unsigned flags = atomic_load_explicit(&chunk[k].flags, memory_order_relaxed);
-            if ((flags & (FD_OURS | unless)) == FD_OURS)
+        for (unsigned k = 0; chunk && k < CHUNK; k++)
+            if (atomic_load_explicit(&chunk[k].flags, memory_order_relaxed) & FD_OURS)
                 atomic_fetch_and_explicit(&chunk[k].flags, (uint8_t)~FD_OURS,
                                           memory_order_relaxed);
-        }
     }
-}
-
-void fd_shared_all(void)
-{
-    share_unless(0);
-}
-
-void fd_shared_exec(void)
-{
-    share_unless(FD_CLOSES);
 }
 
 /* ---- Closing ---- */

@@ -269,7 +269,6 @@ enum {
     FD_READ_READY = 16,  /* no read without blocking: it must be ready before the read */
     FD_WRITE_READY = 32, /* the same for a write */
     FD_PRIVATE = 64,     /* libgreen's own */
-    FD_CLOSES = 128,     /* close-on-exec, as far as the program said so */
 };
 /* What may be set on a socket; true only with FD_OURS, else the kernel must be asked. */
 enum {
@@ -300,8 +299,6 @@ void fd_closing(int fd);
 void fd_closing_range(unsigned first, unsigned last);
 /* After fork or passing descriptors on: nothing is ours alone any more. */
 void fd_shared_all(void);
-/* A child that executes another program at once: what is close-on-exec stays ours alone. */
-void fd_shared_exec(void);
 void fd_shared(int fd);
 /* Is it one of libgreen's own descriptors (hidden from close, closefrom, dup2)? Any thread. */
 bool fd_is_private(int fd);

@@ -59,7 +59,7 @@ static int accept_made(const struct fd_entry *listener, int fd, int flags)
         return fd;
     unsigned known = listener ? iotry_flags(listener) : 0;
     enum fd_kind kind = listener ? iotry_kind(listener) : FD_UNKNOWN;
-    fd_made(fd, kind, (int)(known & FD_STREAM) | FD_OURS | fd_status(flags));
+    fd_made(fd, kind, (int)(known & FD_STREAM) | FD_OURS | fd_nonblock(flags));
     struct fd_entry *e = fd_entry(fd);
     if (e && kind == FD_SOCKET)
         atomic_store_explicit(&e->options,

@@ -181,7 +181,7 @@ int green_system(const char *command)
 {
     PASS_UNLESS_GREEN(system, command);
     cancel_act();
-    fd_shared_exec();
+    fd_shared_all();
     return (int)blocking_call(system_call, (void *)(uintptr_t)command);
 }
 
@@ -203,7 +203,7 @@ int green_wordexp(const char *words, wordexp_t *result, int flags)
     PASS_UNLESS_GREEN(wordexp, words, result, flags);
     if ((flags & WRDE_NOCMD) || (!strchr(words, '`') && !strstr(words, "$(")))
         return real.wordexp(words, result, flags);
-    fd_shared_exec();
+    fd_shared_all();
     struct wordexp_call c = {words, result, flags};
     return (int)blocking_call(wordexp_call, &c);
 }
@@ -211,7 +211,7 @@ int green_wordexp(const char *words, wordexp_t *result, int flags)
 FILE *green_popen(const char *command, const char *type)
 {
     PASS_UNLESS_GREEN(popen, command, type);
-    fd_shared_exec();
+    fd_shared_all();
     FILE *f = real.popen(command, type);
     if (f)
         fd_opened(fileno(f), FD_PIPE, FD_STREAM);

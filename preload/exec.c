@@ -181,13 +181,13 @@ int green_execle(const char *path, const char *arg, ...)
 int green_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                       const posix_spawnattr_t *attr, char *const *argv, char *const *envp)
 {
-    fd_shared_exec();
+    fd_shared_all();
     return real.posix_spawn(pid, path, actions, attr, argv, CHILD_ENVIRONMENT(envp));
 }
 
 int green_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *attr, char *const *argv, char *const *envp)
 {
-    fd_shared_exec();
+    fd_shared_all();
     return real.posix_spawnp(pid, file, actions, attr, argv, CHILD_ENVIRONMENT(envp));
 }

@@ -1,4 +1,4 @@
-/* fcntl and ioctl: O_NONBLOCK, close-on-exec and new numbers are noted, record locks wait.
+/* fcntl and ioctl: O_NONBLOCK and new numbers are noted, record locks wait.
  *
  * Both are variadic in libc's headers; see patch-tables/README for the parameters. A command that
  * takes an int gets the upper half of its parameter unspecified.
@@ -25,17 +25,6 @@ static void nonblock_noted(int fd, bool set)
     atomic_fetch_and_explicit(&e->flags, (uint8_t)~FD_DRAINED, memory_order_relaxed);
 }
 
-static void closes_noted(int fd, bool closes)
-{
-    struct fd_entry *e = fd_entry(fd);
-    if (!e)
-        return;
-    if (closes)
-        atomic_fetch_or_explicit(&e->flags, FD_CLOSES, memory_order_relaxed);
-    else
-        atomic_fetch_and_explicit(&e->flags, (uint8_t)~FD_CLOSES, memory_order_relaxed);
-}
-
 int green_fcntl(int fd, int cmd, long arg)
 {
     bool native = patch_passes(PATCH_fcntl);
@@ -53,12 +42,6 @@ int green_fcntl(int fd, int cmd, long arg)
             nonblock_noted(fd, arg & O_NONBLOCK);
         return r;
     }
-    case F_SETFD: {
-        int r = real.fcntl(fd, cmd, arg);
-        if (r == 0)
-            closes_noted(fd, arg & FD_CLOEXEC);
-        return r;
-    }
     case F_SETLKW:
     case F_OFD_SETLKW:
         return native ? real.fcntl(fd, cmd, arg) : filelock_fcntl(fd, cmd, arg);
@@ -73,7 +56,5 @@ int green_ioctl(int fd, unsigned long request, void *arg)
     int r = real.ioctl(fd, request, arg);
     if (r == 0 && (unsigned)request == FIONBIO)
         nonblock_noted(fd, *(const int *)arg != 0);
-    else if (r == 0 && ((unsigned)request == FIOCLEX || (unsigned)request == FIONCLEX))
-        closes_noted(fd, (unsigned)request == FIOCLEX);
     return r;
 }

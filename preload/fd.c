@@ -12,9 +12,9 @@
 #include "iotry.h"
 #include "patch.h"
 
-int fd_status(int flags)
+int fd_nonblock(int flags)
 {
-    return (flags & O_NONBLOCK ? FD_NONBLOCK : 0) | (flags & O_CLOEXEC ? FD_CLOSES : 0);
+    return flags & O_NONBLOCK ? FD_NONBLOCK : 0;
 }
 
 int fd_made(int fd, enum fd_kind kind, int flags)
@@ -30,7 +30,7 @@ int fd_copied(int old, int fd)
     bool vforked = atomic_load_explicit(&green_tls.own, memory_order_relaxed) == OWN_VFORK;
     if (fd < 0 || !from || fd == old || vforked)
         return fd;
-    unsigned flags = iotry_flags(from) & ~(unsigned)(FD_DRAINED | FD_OURS | FD_PRIVATE | FD_CLOSES);
+    unsigned flags = iotry_flags(from) & ~(unsigned)(FD_DRAINED | FD_OURS | FD_PRIVATE);
     fd_shared(old);
     fd_opened(fd, iotry_kind(from), (int)flags);
     struct fd_entry *to = fd_entry(fd);
@@ -185,8 +185,8 @@ int green_dup3(int fd, int to, int flags)
 static void pipe_made(const int fds[2], int flags)
 {
     enum { PIPE = FD_STREAM | FD_OURS };
-    fd_made(fds[0], FD_PIPE, PIPE | fd_status(flags));
-    fd_made(fds[1], FD_PIPE, PIPE | fd_status(flags));
+    fd_made(fds[0], FD_PIPE, PIPE | fd_nonblock(flags));
+    fd_made(fds[1], FD_PIPE, PIPE | fd_nonblock(flags));
 }
 
 int green_pipe(int fds[2])
@@ -211,13 +211,13 @@ int green_eventfd(unsigned count, int flags)
 {
     (void)patch_passes(PATCH_eventfd);
     return fd_made(real.eventfd(count, flags), FD_EVENT,
-                   FD_OURS | FD_WRITE_READY | fd_status(flags));
+                   FD_OURS | FD_WRITE_READY | fd_nonblock(flags));
 }
 
 int green_timerfd_create(clockid_t clock, int flags)
 {
     (void)patch_passes(PATCH_timerfd_create);
-    return fd_made(real.timerfd_create(clock, flags), FD_EVENT, FD_OURS | fd_status(flags));
+    return fd_made(real.timerfd_create(clock, flags), FD_EVENT, FD_OURS | fd_nonblock(flags));
 }
 
 int green_inotify_init(void)
@@ -229,7 +229,7 @@ int green_inotify_init(void)
 int green_inotify_init1(int flags)
 {
     (void)patch_passes(PATCH_inotify_init1);
-    return fd_made(real.inotify_init1(flags), FD_OTHER, FD_OURS | fd_status(flags));
+    return fd_made(real.inotify_init1(flags), FD_OTHER, FD_OURS | fd_nonblock(flags));
 }
 
 int green_fanotify_init(unsigned flags, unsigned event_flags)

@@ -10,8 +10,8 @@
 
 #pragma GCC visibility push(hidden)
 
-/* FD_NONBLOCK and FD_CLOSES, as the flags of socket(2), accept4(2), eventfd(2) and kin say. */
-int fd_status(int flags);
+/* FD_NONBLOCK if the flags of socket(2), accept4(2) or eventfd(2) and kin set O_NONBLOCK. */
+int fd_nonblock(int flags);
 
 /* The program has a new number for a description of its own. Passes -1, and errno, on. */
 int fd_made(int fd, enum fd_kind kind, int flags);

@@ -95,7 +95,6 @@ void vfork_end(void)
         green_forked();
         call_end();
     }
-    fd_shared_exec();
 }
 
 pid_t vfork_failed(int error)

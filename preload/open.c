@@ -39,7 +39,7 @@ static int open_made(int fd, int flags, mode_t kind)
     if (S_ISREG(kind))
         return fd_made(fd, FD_FILE, 0);
     if (S_ISFIFO(kind))
-        return fd_made(fd, FD_PIPE, FD_STREAM | FD_OURS | fd_status(flags));
+        return fd_made(fd, FD_PIPE, FD_STREAM | FD_OURS | fd_nonblock(flags));
     return fd_made(fd, FD_UNKNOWN, 0);
 }
 

@@ -11,7 +11,7 @@
 static int socket_flags(int type)
 {
     enum { TYPE = 0xf };
-    return FD_OURS | ((type & TYPE) == SOCK_STREAM ? FD_STREAM : 0) | fd_status(type);
+    return FD_OURS | ((type & TYPE) == SOCK_STREAM ? FD_STREAM : 0) | fd_nonblock(type);
 }
 
 int green_socket(int domain, int type, int protocol)
