@@ -7,6 +7,7 @@
 
 #include <signal.h>
 
+#include "coro/decimal.h"
 #include "coro/sys.h"
 
 #define MS_IN_NS 1000000
@@ -101,14 +102,8 @@ void config_append(struct config_text *to, const char *text)
 
 static void config_append_number(struct config_text *to, uint64_t value)
 {
-    char digits[24];
-    size_t at = sizeof digits;
-    digits[--at] = 0;
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    config_append(to, digits + at);
+    char room[DECIMAL_ROOM];
+    config_append(to, decimal(value, room));
 }
 
 /* As a user would write it: 16K, not 16384. */

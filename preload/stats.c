@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "config.h"
+#include "coro/decimal.h"
 #include "coro/sys.h"
 #include "hub/debug/debugging.h"
 #include "dns.h"
@@ -37,14 +38,8 @@ static void stats_put(struct stats_text *to, const char *text)
 
 static void stats_number(struct stats_text *to, uint64_t value)
 {
-    char digits[24];
-    size_t at = sizeof digits;
-    digits[--at] = 0;
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    stats_put(to, digits + at);
+    char room[DECIMAL_ROOM];
+    stats_put(to, decimal(value, room));
 }
 
 /* The symbols that were called, the most called first; returns how many. */

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "coro/decimal.h"
 #include "coro/sys.h"
 
 void put_start(struct put *p, int fd)
@@ -72,13 +73,8 @@ void put_text(struct put *p, const char *text)
 
 void put_number(struct put *p, uint64_t value)
 {
-    char digits[24];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    put_bytes(p, digits + at, sizeof digits - at);
+    char room[DECIMAL_ROOM];
+    put_text(p, decimal(value, room));
 }
 
 void put_signed(struct put *p, int64_t value)
