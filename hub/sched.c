@@ -235,11 +235,8 @@ enum park_result park_until(struct green *g, bool (*done)(void *), void *arg, in
     enum park_result result;
     g->timed_out = false;
     g->futile = 0;
-    if (!g->foreign) {
+    if (!g->foreign)
         g->wait_since = g->hub->now;
-        if (deadline != DEADLINE_NEVER)
-            timer_add(g->hub, g, deadline);
-    }
     for (;;) {
         if (done(arg)) {
             result = PARK_DONE;
@@ -265,6 +262,9 @@ enum park_result park_until(struct green *g, bool (*done)(void *), void *arg, in
         if (atomic_load_explicit(&g->state, memory_order_relaxed) == GREEN_NOTIFIED &&
             atomic_compare_exchange_strong(&g->state, &notified, GREEN_RUNNING))
             continue;
+        /* At each turn: a hub that gives the thread to another one takes its timer off. */
+        if (deadline != DEADLINE_NEVER && !g->timer_slot)
+            timer_add(g->hub, g, deadline);
         g->hub->parks++;
         PROBE3(park, g->id, g->waits_for, g->wait_object);
         sched_switch(g, AFTER_PARK);

@@ -14,6 +14,7 @@
 
 #include "coro/libc.h"
 #include "hub/hub.h"
+#include "hub/internal.h"
 
 enum { TASKS_MAX = 256, SECOND = 1000000000 };
 
@@ -496,6 +497,37 @@ Test(hub, a_wait_for_a_descriptor_times_out)
     fd_opened(fds[0], FD_PIPE, FD_STREAM);
     task_launch(time_out_reading, 0);
     tasks_await(1);
+}
+
+/* ---- Hubs that share their work ---- */
+
+static _Atomic long moved;
+
+static void sleep_and_be_moved(long unused)
+{
+    (void)unused;
+    struct hub *first = self_green()->hub;
+    int64_t until = in_ms(100);
+    cr_expect_eq(sleep_until(until, 0), WAIT_TIMED_OUT);
+    cr_expect_geq(clock_now(), until);
+    if (self_green()->hub != first)
+        atomic_fetch_add(&moved, 1);
+}
+
+/* A wake that comes late makes a waiter runnable for a turn, in which it may be given to another hub. */
+Test(hub, a_deadline_goes_along_to_another_hub)
+{
+    enum { SLEEPERS = 32 };
+    struct green *sleeper[SLEEPERS];
+    hub_begin(2);
+    for (int i = 0; i < SLEEPERS; i++)
+        sleeper[i] = task_launch(sleep_and_be_moved, 0);
+    for (int64_t until = in_ms(50); clock_now() < until; green_yield())
+        for (int i = 0; i < SLEEPERS; i++)
+            if (sleeper[i]->hub == self_green()->hub)
+                unpark(sleeper[i]);
+    tasks_await(SLEEPERS);
+    cr_assert_gt(atomic_load(&moved), 0, "nobody was moved: this test shows nothing");
 }
 
 /* ---- Memory that is used again ---- */
