@@ -28,13 +28,24 @@ void hub_leave_open(int sig)
     hub_mask_all &= ~(UINT64_C(1) << (sig - 1));
 }
 
-static void mask_changed(void)
+/* Returns whether there is a signal now that every green thread blocks, and that one did not before. */
+static bool mask_changed(void)
 {
-    uint64_t common = mask_uncounted ? 0 : ~(uint64_t)0;
+    uint64_t common = mask_uncounted ? 0 : ~(uint64_t)0, before = mask_common;
     for (int i = 0; i < MASKS; i++)
         if (mask_table[i].users)
             common &= mask_table[i].mask;
-    __atomic_store_n(&mask_common, common, __ATOMIC_RELAXED);
+    __atomic_store_n(&mask_common, common, __ATOMIC_SEQ_CST);
+    return common & ~before;
+}
+
+/* A hub that polls would take what is to stay pending in the kernel, where sigpending() sees it. */
+static void mask_tell_hubs(void)
+{
+    unsigned n = atomic_load(&hub_count);
+    for (unsigned i = 0; i < n; i++)
+        if (atomic_load(&hub_all[i]->listening) & LISTEN_HUB)
+            hub_wake(hub_all[i]);
 }
 
 void deliver_mask_added(uint64_t mask)
@@ -56,7 +67,7 @@ void deliver_mask_added(uint64_t mask)
     } else {
         mask_uncounted++;
     }
-    mask_changed();
+    mask_changed(); /* one more can only open signals */
     lock_release(&mask_lock);
 }
 
@@ -66,13 +77,16 @@ void deliver_mask_removed(uint64_t mask)
     int i = 0;
     while (i < MASKS && !(mask_table[i].users && mask_table[i].mask == mask))
         i++;
+    bool blocked = false;
     if (i == MASKS) {
         mask_uncounted--;
-        mask_changed();
+        blocked = mask_changed();
     } else if (--mask_table[i].users == 0) {
-        mask_changed();
+        blocked = mask_changed();
     }
     lock_release(&mask_lock);
+    if (blocked)
+        mask_tell_hubs();
 }
 
 void deliver_idle_begin(struct hub *h)
@@ -95,11 +109,14 @@ void green_mask_is(struct green *g, uint64_t mask)
     mask &= MASK_ALL;
     if (mask == g->mask)
         return;
-    deliver_mask_removed(g->mask);
+    int before = atomic_exchange(&green_tls.in, 1); /* a handler would come back for the same lock */
     deliver_mask_added(mask);
+    deliver_mask_removed(g->mask);
     g->mask = mask;
     if (g->carrier)
         g->carrier->mask = mask;
+    if (!before)
+        leave();
 }
 
 void green_set_mask(struct green *g, uint64_t mask)

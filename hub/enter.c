@@ -28,7 +28,9 @@ struct green *enter_slow(void)
             sched_switch(g, AFTER_YIELD);
             return g;
         }
-        own = OWN_DETACHED;
+        /* The monitor was faster: it has taken the hub, or its request back. */
+        if (own == OWN_ATTACHED)
+            return g;
     }
     if (own == OWN_DETACHED) {
         rejoin(g);

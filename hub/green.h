@@ -89,6 +89,7 @@ struct green {
 
     /* Signals; see deliver.c and preload/signal.c. */
     _Atomic uint64_t pending;    /* signals sent to this thread alone, bit n-1; any */
+    _Atomic uint64_t bare;       /* those of them that there was no record for; any */
     struct signal_record *_Atomic arrived; /* their siginfo, newest first; any */
     struct signal_record *queued;          /* the same in order, once looked at; self */
     uint64_t wait_signals;       /* what sigwait() waits for; self, read by senders */

@@ -2,8 +2,8 @@
  * when it changes kernel state of its OS thread (green_pin). The monitor does the third way.
  *
  * The protocol between `own`, `in` and who takes the hub:
- *   enter: in = 1; load own. ATTACHED: go on. REQUESTED: CAS to ATTACHED and yield, or, if that
- *          fails, DETACHED: rejoin (enter.c).
+ *   enter: in = 1; load own. ATTACHED: go on. REQUESTED: CAS to ATTACHED and yield; if that
+ *          fails, look again: ATTACHED, the request was taken back; DETACHED: rejoin (enter.c).
  *   take:  CAS own ATTACHED -> REQUESTED; membarrier; if `in` is 0 and the thread is still the
  *          hub's current: CAS REQUESTED -> DETACHED. Won: the hub belongs to the taker, who gives
  *          it to a spare carrier. Lost: CAS back.

@@ -13,6 +13,7 @@
 
 #include "hub/hub.h"
 #include "preload/config.h"
+#include "preload/kick.h"
 #include "preload/patch.h"
 
 static const char preload_name[] = "LD_PRELOAD=";
@@ -105,31 +106,37 @@ static void clean(char *const *envp, char **out, char *preload)
 
 int green_execve(const char *path, char *const *argv, char *const *envp)
 {
+    kick_before_exec();
     return real.execve(path, argv, CHILD_ENVIRONMENT(envp));
 }
 
 int green_execv(const char *path, char *const *argv)
 {
+    kick_before_exec();
     return real.execve(path, argv, CHILD_ENVIRONMENT(environ));
 }
 
 int green_execvp(const char *file, char *const *argv)
 {
+    kick_before_exec();
     return real.execvpe(file, argv, CHILD_ENVIRONMENT(environ));
 }
 
 int green_execvpe(const char *file, char *const *argv, char *const *envp)
 {
+    kick_before_exec();
     return real.execvpe(file, argv, CHILD_ENVIRONMENT(envp));
 }
 
 int green_execveat(int dir, const char *path, char *const *argv, char *const *envp, int flags)
 {
+    kick_before_exec();
     return real.execveat(dir, path, argv, CHILD_ENVIRONMENT(envp), flags);
 }
 
 int green_fexecve(int fd, char *const *argv, char *const *envp)
 {
+    kick_before_exec();
     return real.fexecve(fd, argv, CHILD_ENVIRONMENT(envp));
 }
 

@@ -53,7 +53,8 @@ int green_sigprocmask(int how, const sigset_t *set, sigset_t *old)
     return error ? -1 : 0;
 }
 
-/* Blocked and pending: the kernel's, and what waits for this green thread alone. */
+/* Blocked and pending: the kernel's, what waits for this green thread alone, and what a hub has just
+ * taken for a process that blocks it. */
 int green_sigpending(sigset_t *set)
 {
     PASS_UNLESS_GREEN(sigpending, set);
@@ -62,6 +63,7 @@ int green_sigpending(sigset_t *set)
         uint64_t mask;
         memcpy(&mask, set, sizeof mask);
         mask |= atomic_load(&green_tls.self->pending);
+        mask |= signal_process_pending() & green_tls.self->mask;
         memcpy(set, &mask, sizeof mask);
     }
     return result;

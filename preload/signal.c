@@ -17,40 +17,12 @@
 #include <sys/syscall.h>
 #include <ucontext.h>
 
-#include "coro/lock.h"
 #include "coro/sys.h"
 #include "hub/hub.h"
+#include "preload/action.h"
+#include "preload/kick.h"
 #include "preload/patch.h"
 #include "preload/timer.h"
-
-/* ---- The program's actions: written under action_lock, read by the trampoline without ---- */
-
-static struct lock action_lock;
-static struct {
-    _Atomic uint32_t version; /* odd while it is being written */
-    struct sigaction action;
-} action_table[_NSIG];
-static sigset_t action_interrupts; /* siginterrupt(sig, 1) was called; action_lock */
-
-struct sigaction signal_action(int sig)
-{
-    struct sigaction copy;
-    uint32_t before, after;
-    do {
-        before = atomic_load(&action_table[sig].version);
-        copy = action_table[sig].action;
-        atomic_thread_fence(memory_order_acquire);
-        after = atomic_load(&action_table[sig].version);
-    } while (before != after || before & 1);
-    return copy;
-}
-
-static void action_store(int sig, const struct sigaction *act)
-{
-    atomic_fetch_add(&action_table[sig].version, 1);
-    action_table[sig].action = *act;
-    atomic_fetch_add(&action_table[sig].version, 1);
-}
 
 /* ---- Records ---- */
 
@@ -101,26 +73,52 @@ static void records_settle(struct green *g)
     *end = ordered;
 }
 
-static bool record_take(struct green *g, int sig, siginfo_t *info)
+/* A handler may run at any moment and take from the same list, so signals are held off meanwhile.
+ * The oldest of this number; false when there is none. Who sends pushes the record before it sets the
+ * bit: so the bit is cleared before the list is looked at, and set again when one is left. */
+static bool record_take(struct green *g, int sig, struct signal_record *out)
 {
+    uint64_t held = signals_hold();
+    atomic_fetch_and(&g->pending, ~signal_bit(sig));
     records_settle(g);
     struct signal_record **slot = &g->queued;
     while (*slot && (*slot)->sig != sig)
         slot = &(*slot)->next;
     struct signal_record *r = *slot;
-    if (!r) {
-        *info = (siginfo_t){.si_signo = sig, .si_code = SI_USER};
-        atomic_fetch_and(&g->pending, ~signal_bit(sig));
-        return false;
+    bool got = true;
+    if (r) {
+        *out = *r;
+        *slot = r->next;
+        record_free(r);
+        for (r = g->queued; r && r->sig != sig; r = r->next)
+            ;
+        if (r)
+            atomic_fetch_or(&g->pending, signal_bit(sig));
+    } else {
+        *out = (struct signal_record){.sig = sig, .open = true,
+                                      .info = {.si_signo = sig, .si_code = SI_USER}};
+        got = atomic_fetch_and(&g->bare, ~signal_bit(sig)) & signal_bit(sig);
     }
-    *info = r->info;
-    *slot = r->next;
-    record_free(r);
-    for (r = g->queued; r && r->sig != sig; r = r->next)
-        ;
-    if (!r)
-        atomic_fetch_and(&g->pending, ~signal_bit(sig));
-    return true;
+    signals_release(held);
+    return got;
+}
+
+/* `open`: g did not block it as it was sent. */
+static int record_send(struct green *g, int sig, const siginfo_t *info, bool open)
+{
+    struct signal_record *r = record_new();
+    if (!r && sig >= SIGRTMIN)
+        return EAGAIN;
+    if (r) {
+        r->sig = sig;
+        r->open = open;
+        r->info = *info;
+        record_push(&g->arrived, r);
+    } else {
+        atomic_fetch_or(&g->bare, signal_bit(sig));
+    }
+    atomic_fetch_or(&g->pending, signal_bit(sig));
+    return 0;
 }
 
 /* ---- Masks ---- */
@@ -193,6 +191,8 @@ static void handler_call(struct green *g, int sig, siginfo_t *info, ucontext_t *
     if (on_alt)
         green_alt_stack_used(g, true);
     bool swapped = g && handler_begun(g);
+    if (act->sa_flags & (int)SA_RESETHAND)
+        action_reset(sig);
     if (act->sa_flags & SA_SIGINFO)
         act->sa_sigaction(sig, info, context);
     else
@@ -205,9 +205,14 @@ static void handler_call(struct green *g, int sig, siginfo_t *info, ucontext_t *
         green_mask_is(g, signal_mask_of(&context->uc_sigmask));
 }
 
-static bool is_handler(const struct sigaction *act)
+/* The program took its handler away after the signal had come and before its thread could run it. A
+ * kernel thread would have run it by then, unless it blocked the signal: then it is the default action's
+ * now. */
+static bool signal_is_late(const struct signal_record *r, const struct sigaction *act)
 {
-    return act->sa_handler != SIG_DFL && act->sa_handler != SIG_IGN;
+    struct sigaction now;
+    return r->open && !(act->sa_flags & (int)SA_RESETHAND) &&
+           real.sigaction(r->sig, NULL, &now) == 0 && now.sa_handler == SIG_DFL;
 }
 
 static void pending_process_take(struct green *g);
@@ -222,10 +227,11 @@ int signal_run_pending(struct green *g)
         if (!ready)
             break;
         int sig = __builtin_ctzll(ready) + 1;
-        siginfo_t info;
-        record_take(g, sig, &info);
+        struct signal_record r;
+        if (!record_take(g, sig, &r))
+            continue;
         struct sigaction act = signal_action(sig);
-        if (!is_handler(&act))
+        if (!action_is_handler(&act) || signal_is_late(&r, &act))
             continue;
         if (!ran)
             ran = HANDLERS_RAN | HANDLERS_ALL_RESTART;
@@ -233,7 +239,10 @@ int signal_run_pending(struct green *g)
             ran &= ~HANDLERS_ALL_RESTART;
         /* The kernel runs it, here and before the call returns: on the right stack, with the mask
          * and the flags that the program asked for. */
-        sys_4(SYS_rt_tgsigqueueinfo, sys_0(SYS_getpid), sys_0(SYS_gettid), sig, &info);
+        if (sys_4(SYS_rt_tgsigqueueinfo, sys_0(SYS_getpid), sys_0(SYS_gettid), sig, &r.info) < 0) {
+            record_send(g, sig, &r.info, r.open); /* too many are queued: later */
+            break;
+        }
     }
     if (swap_handled(g))
         ran |= HANDLERS_RAN;
@@ -243,16 +252,42 @@ int signal_run_pending(struct green *g)
 
 bool signal_take(struct green *g, uint64_t set, siginfo_t *info)
 {
-    uint64_t ready = atomic_load(&g->pending) & set;
-    if (!ready)
-        return false;
-    record_take(g, __builtin_ctzll(ready) + 1, info);
-    return true;
+    uint64_t ready;
+    while ((ready = atomic_load(&g->pending) & set)) {
+        struct signal_record r;
+        if (record_take(g, __builtin_ctzll(ready) + 1, &r)) {
+            *info = r.info;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- Pending for the process: came on a hub's stack ---- */
 
 static struct signal_record *_Atomic process_arrived;
+static _Atomic int process_count[_NSIG]; /* of each number, until a thread or the kernel has it again */
+
+static void process_push(struct signal_record *r)
+{
+    atomic_fetch_add(&process_count[r->sig], 1);
+    record_push(&process_arrived, r);
+}
+
+static void process_passed(struct signal_record *r)
+{
+    atomic_fetch_sub(&process_count[r->sig], 1);
+    record_free(r);
+}
+
+uint64_t signal_process_pending(void)
+{
+    uint64_t set = 0;
+    if (atomic_load(&process_arrived))
+        for (int sig = 1; sig < _NSIG; sig++)
+            set |= atomic_load(&process_count[sig]) > 0 ? signal_bit(sig) : 0;
+    return set;
+}
 
 struct choice {
     int sig;
@@ -266,20 +301,6 @@ static void choose(struct green *g, void *data)
         c->chosen = g;
 }
 
-static int record_send(struct green *g, int sig, const siginfo_t *info)
-{
-    struct signal_record *r = record_new();
-    if (!r && sig >= SIGRTMIN)
-        return EAGAIN;
-    if (r) {
-        r->sig = sig;
-        r->info = *info;
-        record_push(&g->arrived, r);
-    }
-    atomic_fetch_or(&g->pending, signal_bit(sig));
-    return 0;
-}
-
 /* On the hub's context: hand out what came while it polled. What every green thread has blocked
  * since the hub began to poll goes back to the kernel, where sigpending() and sigwait() find it. */
 static void process_deliver(void)
@@ -290,13 +311,13 @@ static void process_deliver(void)
         struct choice c = {.sig = r->sig};
         green_each(choose, &c);
         if (c.chosen) {
-            record_send(c.chosen, r->sig, &r->info);
+            record_send(c.chosen, r->sig, &r->info, true);
             green_interrupt(c.chosen, INTERRUPT_SIGNAL);
         } else {
             hub_mask_refresh();
             sys_3(SYS_rt_sigqueueinfo, sys_0(SYS_getpid), r->sig, &r->info);
         }
-        record_free(r);
+        process_passed(r);
         r = next;
     }
 }
@@ -311,7 +332,7 @@ static void process_inherit(struct green *g)
         if (r->info.si_code == SI_TKILL)
             record_free(r);
         else
-            record_push(&process_arrived, r);
+            process_push(r);
     }
     atomic_store(&g->pending, 0);
     hub_signal();
@@ -322,28 +343,22 @@ static void pending_process_take(struct green *g)
 {
     if (__builtin_expect(!atomic_load_explicit(&process_arrived, memory_order_relaxed), 1))
         return;
+    uint64_t held = signals_hold();
     struct signal_record *r = atomic_exchange(&process_arrived, NULL);
     while (r) {
         struct signal_record *next = r->next;
         if (g->mask & signal_bit(r->sig)) {
             record_push(&process_arrived, r);
         } else {
-            record_send(g, r->sig, &r->info);
-            record_free(r);
+            record_send(g, r->sig, &r->info, true);
+            process_passed(r);
         }
         r = next;
     }
+    signals_release(held);
 }
 
 /* ---- The trampoline ---- */
-
-/* Sent by signal_kick() as si_value: look at what is pending. */
-static char kick_mark;
-
-static bool is_kick(const siginfo_t *info)
-{
-    return info->si_code == SI_QUEUE && info->si_value.sival_ptr == &kick_mark;
-}
 
 static bool is_fault(int sig, const siginfo_t *info)
 {
@@ -351,7 +366,7 @@ static bool is_fault(int sig, const siginfo_t *info)
                                  sig == SIGILL || sig == SIGTRAP || sig == SIGSYS);
 }
 
-static void trampoline(int sig, siginfo_t *info, void *context)
+void action_trampoline(int sig, siginfo_t *info, void *context)
 {
     int own = atomic_load_explicit(&green_tls.own, memory_order_relaxed);
     struct green *g = green_tls.self;
@@ -362,31 +377,36 @@ static void trampoline(int sig, siginfo_t *info, void *context)
         return;
     }
     int saved = errno;
+    bool kick = kick_received(sig, info);
     struct green *target = timer_target(info);
     if (target && target != g) {
         int before = atomic_exchange(&green_tls.in, 1);
-        record_send(target, sig, info);
+        record_send(target, sig, info, true);
         green_interrupt(target, INTERRUPT_SIGNAL);
         atomic_store(&green_tls.in, before);
+    } else if (kick && (!g || own >= OWN_HUB || (g->foreign && !g->bound))) {
+        /* Whom it was sent for runs here no more, and has heard. */
     } else if (own == OWN_HUB) {
         struct signal_record *r = record_new();
         if (r) {
             r->sig = sig;
             r->info = *info;
-            record_push(&process_arrived, r);
+            process_push(r);
         }
         hub_signal();
     } else if (g && atomic_load_explicit(&green_tls.in, memory_order_relaxed)) {
-        if (!is_kick(info))
-            record_send(g, sig, info);
+        if (!kick)
+            record_send(g, sig, info, true);
         green_interrupt(g, INTERRUPT_SIGNAL);
     } else if (!g) {
         handler_call(NULL, sig, info, context, &act);
-    } else if (is_kick(info)) {
-        /* The kernel's mask now has sig blocked in addition; pending handlers run under g's. */
-        uint64_t interrupted = signal_mask_of(&((ucontext_t *)context)->uc_sigmask);
-        green_set_mask(g, interrupted);
+    } else if (kick) {
+        /* What is pending goes back to the kernel, which runs the handlers when this frame returns:
+         * within it, kicks would pile up on the stack. */
+        uint64_t held = signals_hold();
         signal_run_pending(g);
+        signals_release(held);
+        green_mask_is(g, signal_mask_of(&((ucontext_t *)context)->uc_sigmask));
     } else if (g->foreign && !g->bound) {
         handler_call(NULL, sig, info, context, &act);
     } else {
@@ -418,7 +438,7 @@ int signal_send(struct green *g, int sig, const siginfo_t *info)
     }
     if (sig < SIGRTMIN && atomic_load(&g->pending) & signal_bit(sig))
         return 0;
-    int error = record_send(g, sig, info);
+    int error = record_send(g, sig, info, !waits && !blocked);
     if (error)
         return error;
     if (g == self_green()) {
@@ -427,92 +447,9 @@ int signal_send(struct green *g, int sig, const siginfo_t *info)
         return 0;
     }
     green_interrupt(g, INTERRUPT_SIGNAL);
-    siginfo_t kick = {.si_signo = sig, .si_code = SI_QUEUE};
-    kick.si_pid = (pid_t)sys_0(SYS_getpid);
-    kick.si_value.sival_ptr = &kick_mark;
-    if (!blocked && is_handler(&now))
-        green_kick(g, sig, &kick);
+    if (!blocked && action_is_handler(&now))
+        action_kick(g, sig);
     return 0;
-}
-
-/* ---- sigaction and its kin ---- */
-
-static int action_change(int sig, const struct sigaction *act, struct sigaction *old)
-{
-    struct sigaction kernel, before = {0};
-    bool ours = sig > 0 && sig < _NSIG;
-    lock_acquire(&action_lock);
-    if (ours)
-        before = action_table[sig].action;
-    if (act)
-        kernel = *act;
-    if (act && ours && is_handler(act)) {
-        kernel.sa_sigaction = trampoline;
-        kernel.sa_flags |= SA_SIGINFO;
-        if (sig != SIGKILL && sig != SIGSTOP && sig != 32 && sig != 33)
-            action_store(sig, act);
-    }
-    struct sigaction was;
-    int result = real.sigaction(sig, act ? &kernel : NULL, &was);
-    lock_release(&action_lock);
-    if (result == 0 && old) {
-        *old = was;
-        if (was.sa_sigaction == trampoline && (was.sa_flags & SA_SIGINFO)) {
-            old->sa_flags = (was.sa_flags & ~SA_SIGINFO) | (before.sa_flags & SA_SIGINFO);
-            old->sa_sigaction = before.sa_sigaction;
-        }
-    }
-    return result;
-}
-
-/* Is a lock that the handler's own thread may hold safe here? sigaction() is async-signal-safe:
- * signals are held off while the table is written. */
-int green_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
-{
-    if (patch_special && patch_special_enter(PATCH_sigaction))
-        return real.sigaction(sig, act, old);
-    if (atomic_load_explicit(&green_tls.own, memory_order_relaxed) == OWN_VFORK && act &&
-        !is_handler(act))
-        return real.sigaction(sig, act, old);
-    uint64_t all = ~UINT64_C(0) & ~(UINT64_C(3) << 31), before;
-    sys_4(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, sizeof all);
-    int result = action_change(sig, act, old);
-    sys_4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
-    return result;
-}
-
-static __sighandler_t action_simple(int sig, __sighandler_t handler, int flags)
-{
-    struct sigaction act = {.sa_handler = handler, .sa_flags = flags}, old;
-    if (handler == SIG_ERR || sig < 1 || sig >= _NSIG) {
-        errno = EINVAL;
-        return SIG_ERR;
-    }
-    return green_sigaction(sig, &act, &old) ? SIG_ERR : old.sa_handler;
-}
-
-__sighandler_t green_signal(int sig, __sighandler_t handler)
-{
-    bool restart = sig < 1 || sig >= _NSIG || !sigismember(&action_interrupts, sig);
-    return action_simple(sig, handler, restart ? SA_RESTART : 0);
-}
-
-__sighandler_t green_sysv_signal(int sig, __sighandler_t handler)
-{
-    return action_simple(sig, handler, (int)(SA_RESETHAND | SA_NODEFER));
-}
-
-int green_siginterrupt(int sig, int interrupt)
-{
-    struct sigaction act;
-    if (green_sigaction(sig, NULL, &act))
-        return -1;
-    if (interrupt)
-        sigaddset(&action_interrupts, sig);
-    else
-        sigdelset(&action_interrupts, sig);
-    act.sa_flags = interrupt ? act.sa_flags & ~SA_RESTART : act.sa_flags | SA_RESTART;
-    return green_sigaction(sig, &act, NULL);
 }
 
 void signal_start(void)
@@ -523,11 +460,14 @@ void signal_start(void)
 
 void signal_fork(void)
 {
-    lock_init(&action_lock);
+    action_fork();
     atomic_store(&process_arrived, NULL);
+    for (int sig = 1; sig < _NSIG; sig++)
+        atomic_store(&process_count[sig], 0);
     struct green *g = self_green();
     if (g) {
         atomic_store(&g->pending, 0);
+        atomic_store(&g->bare, 0);
         atomic_store(&g->arrived, NULL);
         g->queued = NULL;
     }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "coro/sys.h"
 #include "hub/green.h"
 
 #pragma GCC visibility push(hidden)
@@ -14,12 +15,27 @@
 struct signal_record {
     struct signal_record *next;
     int sig;
+    bool open; /* its thread did not block it as it came */
     siginfo_t info;
 };
 
 static inline uint64_t signal_bit(int sig)
 {
     return (uint64_t)1 << (sig - 1);
+}
+
+/* Hold all signals off but those of libc's own, and let them come again; the books of masks are not
+ * touched, so there must be no switch between the two. Async-signal-safe. */
+static inline uint64_t signals_hold(void)
+{
+    uint64_t all = ~(UINT64_C(3) << 31), before;
+    sys_4(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, sizeof all);
+    return before;
+}
+
+static inline void signals_release(uint64_t before)
+{
+    sys_4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof before);
 }
 
 /* The kernel's form of a mask, without what must never be blocked, and back. */
@@ -53,6 +69,9 @@ void signal_swap_end(const struct signal_swap *s, struct green *g);
 
 /* Take one pending signal of `set` from g, the calling thread, without a handler. */
 bool signal_take(struct green *g, uint64_t set, siginfo_t *info);
+
+/* What has come for the process and that no thread has been given yet. Any thread; a moment's view. */
+uint64_t signal_process_pending(void);
 
 /* Is the caller on g's alternate stack? */
 bool signal_on_alt_stack(const struct green *g);
