@@ -172,6 +172,8 @@ int hub_start(struct green *main_green, size_t extra, const struct hub_settings 
         hubs = processors();
     if (hubs > HUBS_MAX)
         hubs = HUBS_MAX;
+    if (hubs > hub_settings.max_carriers)
+        hubs = hub_settings.max_carriers;
     for (unsigned i = 0; i < hubs; i++)
         if (!hub_new(i))
             return EAGAIN;
@@ -190,12 +192,13 @@ int hub_start(struct green *main_green, size_t extra, const struct hub_settings 
     list_add(g);
     deliver_mask_added(g->mask);
     green_tls.self = g;
-    atomic_store_explicit(&hub_count, hubs, memory_order_release);
+    atomic_store_explicit(&hub_count, 1, memory_order_release);
     atomic_store(&green_tls.own, OWN_ATTACHED);
-    for (unsigned i = 1; i < hubs; i++)
-        if (!carrier_spawn(hub_all[i]))
-            return EAGAIN;
-    return monitor_start();
+    error = monitor_start();
+    /* Where the system gives fewer OS threads than were asked for, those do. */
+    for (unsigned i = 1; !error && i < hubs && carrier_spawn(hub_all[i]); i++)
+        atomic_store_explicit(&hub_count, i + 1, memory_order_release);
+    return error;
 }
 
 /* ---- Green threads ---- */
