@@ -83,9 +83,9 @@ LIB_ARCHIVES := $(ARCHIVES:%=$(BUILD)/%.a)
 TOOL_MAINS := $(shell grep -lE '^int main\>' tools/*.c 2>/dev/null)
 TOOL_PARTS := $(filter-out $(TOOL_MAINS),$(wildcard tools/*.c))
 TOOLS := $(patsubst tools/%.c,$(BUILD)/%,$(TOOL_MAINS))
-# eventlet-run checks its options with the library's own code.
+# eventlet-run checks its options, and greenctl reads traces, with the library's own code.
 TOOL_OBJECTS := $(call objects,$(TOOL_PARTS)) $(GEN)/patch_list.o $(GEN)/patch_names.o \
-    $(BUILD)/preload/config.o
+    $(BUILD)/preload/config.o $(addprefix $(BUILD)/hub/debug/,put.o trace_decode.o trace_write.o words.o)
 MAIN_OBJECTS := $(call objects,$(TOOL_MAINS))
 
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))

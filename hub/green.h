@@ -77,15 +77,13 @@ struct green {
     int64_t wait_since;          /* ns, as of the hub's last poll before */
 
     int64_t deadline;            /* absolute CLOCK_MONOTONIC ns; hub, while in the heap */
+    uint64_t id;                 /* 1 is main; immutable */
+    uint64_t woken_at;           /* while there is a sched_watch (look.h): ticks (tick.h), when it was
+                                    last woken; who wakes */
+    int64_t ran, ran_from;       /* for sched_watch alone: ns of running, since when; hub */
     void (*entry)(struct green *g); /* what it runs; immutable */
     const void *again_key;       /* its last wait on an address timed out: on which; self */
     int64_t again_since;         /* and since when it has waited there without a wake, ns; self */
-
-    /* For sched_watch (look.h) alone: ns of running, and when it last began, stopped and was woken,
-     * and what it stopped for. hub, but for woken_at: who wakes. */
-    int64_t ran, ran_from, left_at, woken_at;
-    const void *left_object;
-    uint8_t left_for;
 
     /* Signals; see deliver.c and preload/signal.c. */
     _Atomic uint64_t pending;    /* signals sent to this thread alone, bit n-1; any */
@@ -102,7 +100,6 @@ struct green {
 
     /* All green threads: guarded by the list's lock (green_list_lock()). */
     struct green *all_next, *all_prev;
-    uint64_t id; /* 1 is main; immutable */
     char name[16];
 };
 

@@ -28,7 +28,7 @@ struct green_look {
 };
 
 /* Who goes through the list of green threads; each has its own place in it. */
-enum look_reader { LOOK_REPORT, LOOK_WATCH, LOOK_CONTROL, LOOK_READERS };
+enum look_reader { LOOK_REPORT, LOOK_WATCH, LOOK_CONTROL, LOOK_TRACE, LOOK_READERS };
 
 /* The next n live green threads at most, oldest first; `first` begins anew. 0 at the end. Holds the
  * lock of the list for that long; where it cannot be had within a few milliseconds, goes on without

@@ -11,6 +11,7 @@
 
 #include "../coro/libc.h"
 #include "internal.h"
+#include "tick.h"
 
 /* ---- The run queue: holder only ---- */
 
@@ -182,7 +183,7 @@ static void unpark_to(struct green *g, bool first)
             int to = g->foreign ? GREEN_NOTIFIED : GREEN_RUNNABLE;
             PROBE1(unpark, g->id);
             if (__builtin_expect(sched_watch != NULL, 0))
-                g->woken_at = clock_now();
+                g->woken_at = tick_now();
             if (!atomic_compare_exchange_weak(&g->state, &s, to))
                 continue;
             if (g->foreign) {

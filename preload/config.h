@@ -38,6 +38,7 @@ struct green_config {
     char dump_file[CONFIG_PATH_MAX]; /* "": stderr */
     char control[CONFIG_PATH_MAX]; /* "": none; "1": where greenctl looks for it */
     char trace[CONFIG_PATH_MAX];   /* "": none; "-": lines on stderr */
+    uint64_t trace_size;        /* bytes of records in a file of the trace */
     int64_t detect_blocking;    /* ns on a carrier without a switch; 0: not looked for */
     int on_deadlock;            /* GREEN_DEADLOCK_... */
     bool warn_multiple_readers;

@@ -193,6 +193,7 @@ static const char usage[] =
     "Usage: greenctl                       list this user's processes that can be looked at\n"
     "       greenctl PID|PATH COMMAND      ask the process, or the socket at PATH\n"
     "       greenctl report FILE           a trace as a page of HTML, on standard output\n"
+    "       greenctl convert FILE          the trace of a killed program as JSON, on standard output\n"
     "\n"
     "Commands:\n"
     "  ps            every green thread: id, name, state, what it waits for and since when\n"
@@ -250,10 +251,10 @@ int main(int argc, char **argv)
         return fputs(usage, stdout) < 0;
     if (strcmp(argv[1], "version") == 0 || strcmp(argv[1], "--version") == 0)
         return printf("greenctl %s\n", GREEN_VERSION) < 0;
-    if (strcmp(argv[1], "report") == 0) {
+    if (strcmp(argv[1], "report") == 0 || strcmp(argv[1], "convert") == 0) {
         if (argc != 3)
-            greenctl_no(2, hint, "report takes one file");
-        return greenctl_report(argv[2]);
+            greenctl_no(2, hint, "%s takes one file", argv[1]);
+        return argv[1][0] == 'r' ? greenctl_report(argv[2]) : greenctl_convert(argv[2]);
     }
     if (argc < 3)
         greenctl_no(2, hint, "%s: what about it?", argv[1]);

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* Prints "greenctl: WHAT" and "hint: HINT" and exits with `code`: 2 for a wrong command line, 1 for
  * all else. */
@@ -16,6 +17,12 @@ char *greenctl_ask(const char *path, const char *line, size_t *length);
 
 /* A view that refreshes until q. */
 int greenctl_top(const char *path);
+
+/* Write the JSON of a trace that its program has not finished to `to`; false when there is no such trace. */
+bool greenctl_unfinished(const char *file, FILE *to);
+
+/* The same, to stdout. */
+int greenctl_convert(const char *file);
 
 /* Write the trace at `file` as a page of HTML to stdout. */
 int greenctl_report(const char *file);

@@ -154,9 +154,17 @@ static void report_slice(const char *line)
 
 static void report_read(const char *path)
 {
-    FILE *file = fopen(path, "re");
+    FILE *file = tmpfile();
     char *line = NULL;
     size_t room = 0;
+    if (!file)
+        greenctl_no(1, "is the disk full?", "cannot make a temporary file: %s", strerror(errno));
+    if (!greenctl_unfinished(path, file))
+        file = freopen(path, "re", file);
+    else if (fflush(file) || ferror(file))
+        greenctl_no(1, "is the disk full?", "cannot write a temporary file: %s", strerror(errno));
+    else
+        rewind(file);
     if (!file)
         greenctl_no(1, "eventlet-run --trace=FILE makes one", "%s: %s", path, strerror(errno));
     while (getline(&line, &room, file) >= 0) {

@@ -8,6 +8,7 @@
 #include "hub/debug/describe.h"
 #include "hub/debug/report.h"
 #include "hub/debug/trace.h"
+#include "hub/debug/words.h"
 #include "gen/green.h"
 #include "gen/patch_id.h"
 #include "hub/look.h"
@@ -54,7 +55,7 @@ static void top_line(struct put *p, const struct green_look *l, int64_t now)
     put_char(p, '\t');
     put_name(p, l->name);
     put_char(p, '\t');
-    put_text(p, describe_state(l->state));
+    put_text(p, words_state(l->state));
     put_char(p, '\t');
     put_number(p, l->switches);
     put_char(p, '\t');
@@ -161,7 +162,7 @@ static void timers_line(struct put *p, const struct green_look *l, int64_t now)
     put_pad(p, from, 20);
     put_name(p, l->name);
     put_pad(p, from, 37);
-    put_text(p, describe_kind(l->waits_for));
+    put_text(p, words_wait(l->waits_for));
     put_char(p, '\n');
 }
 
@@ -218,7 +219,7 @@ static void answer_locks(struct put *p, struct answer *a, const char *rest)
         size_t from = put_room(p, 1024);
         uint64_t owner = 0;
         pid_t tid = r->kind == WAIT_MUTEX ? describe_owner(r->object, &owner) : 0;
-        put_text(p, describe_kind(r->kind));
+        put_text(p, words_wait(r->kind));
         put_pad(p, from, 14);
         put_number(p, r->waiters);
         put_pad(p, from, 23);

@@ -13,28 +13,9 @@
 #include "hub/debug/peek.h"
 #include "hub/debug/symbols.h"
 #include "hub/debug/unwind.h"
+#include "hub/debug/words.h"
 
 enum { FRAMES = 64, OWNERS = 64 };
-
-const char *describe_state(enum look_state state)
-{
-    static const char *const words[] = {"parked",   "runnable", "running",
-                                        "detached", "bound",    "ended"};
-    return words[state];
-}
-
-const char *describe_kind(enum wait_kind kind)
-{
-    static const char *const words[WAIT_KINDS] = {
-        [WAIT_NOTHING] = "",          [WAIT_MUTEX] = "mutex",      [WAIT_COND] = "condition",
-        [WAIT_RWLOCK] = "rwlock",     [WAIT_BARRIER] = "barrier",  [WAIT_SEM] = "semaphore",
-        [WAIT_ONCE] = "pthread_once", [WAIT_FUTEX] = "futex",      [WAIT_JOIN] = "join of",
-        [WAIT_FILE] = "FILE",         [WAIT_SLEEP] = "sleep",      [WAIT_FD] = "descriptor",
-        [WAIT_POLL] = "descriptors from", [WAIT_SIGNALS] = "signals", [WAIT_CHILD] = "child",
-        [WAIT_OFFLOAD] = "offloaded call", [WAIT_DNS] = "name lookup",
-    };
-    return (unsigned)kind < WAIT_KINDS && words[kind] ? words[kind] : "?";
-}
 
 /* ---- Descriptors ------------------------------------------------------------------------------ */
 
@@ -214,7 +195,7 @@ void describe_wait(struct put *p, const struct green_look *l, int64_t now)
     uintptr_t object = (uintptr_t)l->object;
     if (l->waits_for == WAIT_NOTHING || l->state == LOOK_RUNNING || l->state == LOOK_DETACHED)
         return;
-    put_text(p, describe_kind(l->waits_for));
+    put_text(p, words_wait(l->waits_for));
     switch (l->waits_for) {
     case WAIT_FD:
     case WAIT_POLL:
@@ -340,7 +321,7 @@ void describe_line(struct put *p, const struct green_look *l, int64_t now)
     put_pad(p, from, 8);
     put_name(p, l->name);
     put_pad(p, from, 25);
-    put_text(p, describe_state(l->state));
+    put_text(p, words_state(l->state));
     if (l->os_thread) {
         put_text(p, " on ");
         put_number(p, (uint64_t)l->os_thread);

@@ -5,12 +5,6 @@
 #include "hub/debug/put.h"
 #include "hub/look.h"
 
-/* "parked", "running", ... */
-const char *describe_state(enum look_state state);
-
-/* "mutex", "descriptor", ... */
-const char *describe_kind(enum wait_kind kind);
-
 /* "descriptor 5 (peer 127.0.0.1:80), for 1.250 s, at most 3.000 s more"; nothing for a thread that
  * does not wait. Asks the kernel about descriptors. `now` is clock_now(). */
 void describe_wait(struct put *p, const struct green_look *l, int64_t now);

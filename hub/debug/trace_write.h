@@ -1,4 +1,4 @@
-/* Events of a trace, and the forms in which they are written. */
+/* Events of a trace, and the forms in which they are written. Also part of greenctl. */
 #ifndef DEBUG_TRACE_WRITE_H
 #define DEBUG_TRACE_WRITE_H
 
@@ -15,9 +15,10 @@ enum trace_type {
     TRACE_WAITED,  /* stood still from `from`; was woken at `woken` (0: was not); runs at `time` */
     TRACE_HANDOFF, /* lost its hub at `time`, and runs on */
     TRACE_NAME,    /* is called `name` */
+    TRACE_LOST,    /* about `time` so many events were not recorded: `object` */
 };
 
-enum { TRACE_ALONE = 255 }; /* as `wait` of TRACE_RAN: ran without its hub */
+enum { TRACE_ALONE = 255 }; /* as `wait` of TRACE_WAITED: ran without its hub */
 
 struct trace_event {
     uint8_t type; /* enum trace_type */
@@ -30,14 +31,13 @@ struct trace_event {
         char name[16];
     };
     int64_t time;
-    uintptr_t object; /* of the wait */
+    uint64_t object; /* of the wait */
 };
 
-/* Chrome's trace event format, an array of objects, one to a line. */
-void trace_write_begin(struct put *p);
-void trace_write_end(struct put *p);
-size_t trace_write_event(struct put *p, const struct trace_event *e); /* about how many bytes */
-void trace_write_lost(struct put *p, uint64_t events);
+/* Chrome's trace event format, an array of objects, one to a line; `pid` is the traced process's. */
+void trace_write_begin(struct put *p, uint64_t pid);
+void trace_write_event(struct put *p, uint64_t pid, const struct trace_event *e);
+void trace_write_end(struct put *p, uint64_t pid);
 
 /* A line for people, if the level asks for that event. */
 void trace_write_line(struct put *p, const struct trace_event *e, int level);

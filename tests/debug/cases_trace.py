@@ -1,12 +1,15 @@
 """--trace and greenctl report."""
 
+import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 from kit import BUILD, PATIENCE, Run, check, contains, program, until
 
@@ -42,8 +45,8 @@ def whole(events):
     for name in ("first", "second", "sleeper"):
         check(name in by_name, f"no lane {name} among {list(by_name)}")
     for name, slices in by_name.items():
-        for (_, end, _, _), (start, _, _, _) in zip(slices, slices[1:]):
-            check(start >= end - 0.002, f"{name}: slices overlap: {slices}")
+        for one, other in zip(slices, slices[1:]):
+            check(other[0] >= one[1] - 0.002, f"{name}: slices overlap: {one} {other}")
     for name in ("first", "second"):
         check(any(s[2].startswith("condition 0x") for s in by_name[name]), f"{name} never waited")
     slept = [end - start for start, end, what, _ in by_name["sleeper"] if what == "sleep"]
@@ -154,17 +157,198 @@ def test_lines_like_strace():
             contains(text, part, "lines")
 
 
-def test_a_file_that_cannot_be_opened():
-    with Run(["--trace=/nonexistent/trace"], [program("turns")]) as run:
+def place():
+    return tempfile.TemporaryDirectory(prefix="libgreen-trace-")
+
+
+def convert(path, status=0):
+    done = subprocess.run([CTL, "convert", path], capture_output=True, text=True, timeout=PATIENCE)
+    check(done.returncode == status, done.stderr)
+    return done.stdout if status == 0 else done.stderr
+
+
+def test_of_a_killed_program_there_is_what_was_spooled():
+    with place() as where:
+        path = where + "/trace"
+        with Run([f"--trace={path}"], [program("waits"), "6"]) as run:
+            until(lambda: b"compute" in open(path + ".spool", "rb").read(), "the names in the spool")
+            with open(path) as file:
+                contains(file.read(), "not finished", "the trace meanwhile")
+            run.kill(signal.SIGKILL)
+            run.finish()
+        with open(path) as file:
+            json.load(file)
+        events = json.loads(convert(path))
+        check(any(e["name"] == "thread_name" and e["args"]["name"] == "locker" for e in events), events)
+        check(any(e["ph"] == "X" for e in events), "no slices")
+        page = subprocess.run([CTL, "report", path], capture_output=True, text=True, timeout=PATIENCE)
+        contains(page.stdout, "locker", "the report")
+        with open(path + ".spool", "r+b") as file:
+            file.truncate(os.path.getsize(path + ".spool") - 11)
+        json.loads(convert(path + ".spool"))
+
+
+def test_convert_bears_any_garbage():
+    random.seed(11)
+    with place() as where:
+        path = where + "/trace"
+        with Run([f"--trace={path}"], [program("ticks")]) as run:
+            until(lambda: os.path.getsize(path + ".spool") > 4000, "records")
+            run.kill(signal.SIGKILL)
+            run.finish()
+        with open(path + ".spool", "rb") as file:
+            whole = file.read(20000)
+        for _ in range(30):
+            text = bytearray(whole)
+            for _ in range(random.choice((1, 5, 50))):
+                text[random.randrange(16, len(text))] = random.randrange(256)
+            with open(path + ".spool", "wb") as file:
+                file.write(text)
+            json.loads(convert(path))
+        with open(path + ".spool", "wb") as file:
+            file.write(b"garbage" * 9)
+        contains(convert(path, 1), "there is no trace in it", "the error")
+
+
+def test_a_finished_trace_needs_no_converting():
+    with place() as where:
+        with Run([f"--trace={where}/trace"], [program("turns")]) as run:
+            check(run.finish() == 0, run.stderr())
+        check(os.listdir(where) == ["trace"], os.listdir(where))
+        contains(convert(where + "/trace", 1), "is JSON already", "the error")
+
+
+def test_a_trace_goes_on_in_a_new_file():
+    with place() as where:
+        path = where + "/trace"
+        with Run([f"--trace={path}", "--trace-size=64K"], [program("turns"), "20000"]) as run:
+            check(run.finish() == 0, run.stderr())
+        check(sorted(os.listdir(where)) == ["trace", "trace.1"], os.listdir(where))
+        older, newer = (json.load(open(name)) for name in (path + ".1", path))
+        ends = [max(e["ts"] + e["dur"] for e in part if e["ph"] == "X") if part else 0 for part in (older, newer)]
+        check(ends[0] < ends[1], "the newer one ends earlier")
+        for part in (older, newer):
+            names = [e["args"]["name"] for e in part if e["name"] == "thread_name"]
+            check("first" in names and "second" in names, f"names: {names}")
+        check(os.path.getsize(path + ".1") < 12_000_000, "it is longer than was asked for")
+
+
+def test_a_trace_that_is_paused_lacks_that_time():
+    with place() as where, tempfile.TemporaryDirectory(prefix="libgreen-runtime-") as runtime:
+        env = {**os.environ, "XDG_RUNTIME_DIR": runtime}
+
+        def ctl(word):
+            done = subprocess.run([CTL, str(run.pid), "trace", word], env=env, timeout=PATIENCE,
+                                  capture_output=True)
+            check(done.returncode == 0, f"trace {word}: {done.stderr}")
+
+        with Run([f"--trace={where}/trace", "--control"], [program("ticks")],
+                 env={"XDG_RUNTIME_DIR": runtime}) as run:
+            until(lambda: os.path.exists(f"{runtime}/libgreen/{run.pid}"), "the socket")
+            until(lambda: os.path.getsize(where + "/trace.spool") > 400, "records before")
+            ctl("off")
+            off = time.monotonic()
+            time.sleep(0.2)
+            size, on = os.path.getsize(where + "/trace.spool"), time.monotonic()
+            ctl("on")
+            until(lambda: os.path.getsize(where + "/trace.spool") > size + 300, "records afterwards")
+            run.process.stdin.close()
+            check(run.finish() == 0, run.stderr())
+        slices = [(e["ts"] / 1e6, (e["ts"] + e["dur"]) / 1e6) for e in json.load(open(where + "/trace"))
+                  if e["ph"] == "X"]
+        check(not [s for s in slices if s[0] < on and s[1] > off], "there is something of the pause")
+        check(min(slices)[0] < off and max(slices)[0] > on, "there is nothing before it, or after")
+
+
+def test_a_forked_child_has_a_trace_of_its_own():
+    with place() as where:
+        with Run([f"--trace={where}/trace"], [program("forks")]) as run:
+            child = int(run.line())
+            until(lambda: os.path.exists(f"{where}/trace.{child}.spool"), "the child's")
+            until(lambda: os.path.getsize(f"{where}/trace.spool") > 300, "the parent's records")
+            run.kill(signal.SIGKILL)
+            run.finish()
+            until(lambda: not os.path.exists(f"{where}/trace.{child}.spool"), "the end of the child's")
+        events = json.load(open(f"{where}/trace.{child}"))
+        check({e["pid"] for e in events} == {child}, "process ids")
+        check(any(e["ph"] == "X" for e in json.loads(convert(where + "/trace"))), "the parent's has no slices")
+
+
+def test_a_file_that_another_process_writes_is_left_to_it():
+    with place() as where:
+        with Run([f"--trace={where}/trace"], [program("waits"), "5"]) as run:
+            until(lambda: os.path.exists(f"{where}/trace.spool"), "the spool")
+            with Run([f"--trace={where}/trace"], [program("turns")]) as other:
+                check(other.finish() == 0, other.stderr())
+                whole(json.load(open(f"{where}/trace.{other.pid}")))
+            run.process.stdin.close()
+            check(run.finish() == 0, run.stderr())
+        check(any(e["ph"] == "X" for e in json.load(open(where + "/trace"))), "no slices")
+
+
+def refused(path, why):
+    with Run([f"--trace={path}"], [program("turns")]) as run:
         check(run.finish() == 0, "exit status")
-        contains(run.stderr(), "cannot be opened", "stderr")
+        contains(run.stderr(), why, "stderr")
         check(run.stderr().count("\n") == 2, run.stderr())
 
 
-def test_a_full_disk():
-    with Run(["--trace=/dev/full"], [program("turns")]) as run:
-        check(run.finish() == 0, "exit status")
-        contains(run.stderr(), "is the disk full?", "stderr")
+def test_a_file_that_cannot_be_opened():
+    refused("/nonexistent/trace", "cannot be opened")
+
+
+def test_what_is_no_file_is_left_alone():
+    refused("/dev/full", "cannot be opened")
+    with place() as where:
+        os.symlink(where + "/elsewhere", where + "/link")
+        refused(where + "/link", "cannot be opened")
+        os.mkfifo(where + "/fifo")
+        refused(where + "/fifo", "cannot be opened")
+        check(sorted(os.listdir(where)) == ["fifo", "link"], os.listdir(where))
+
+
+@contextlib.contextmanager
+def small_disk(size):
+    """A file system with room for that much."""
+    with place() as where:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", where], check=True)
+        try:
+            yield where
+        finally:
+            subprocess.run(["umount", "-l", where], check=True)
+
+
+def can_mount():
+    if os.geteuid() != 0:
+        return False
+    try:
+        with small_disk("64k"):
+            return True
+    except subprocess.CalledProcessError:
+        return False
+
+
+if can_mount():
+    def test_a_disk_that_is_full_at_once():
+        with small_disk("8k") as where:
+            with open(where + "/other", "wb") as file:
+                file.write(bytes(8192))
+            refused(where + "/trace", "is the disk full?")
+
+    def test_a_disk_that_gets_full():
+        with small_disk("64k") as where:
+            with Run([f"--trace={where}/trace"], [program("turns"), "5000"]) as run:
+                check(run.finish() == 0, "exit status")
+                contains(run.stderr(), "tracing has ended; the program goes on", "stderr")
+                contains(run.stderr(), "greenctl convert", "stderr")
+            check(any(e["ph"] == "X" for e in json.loads(convert(where + "/trace"))), "no slices")
+
+    def test_a_disk_that_is_full_at_the_end():
+        with small_disk("128k") as where:
+            with Run([f"--trace={where}/trace"], [program("turns"), "1000"]) as run:
+                check(run.finish() == 0, "exit status")
+                contains(run.stderr(), "cannot be finished: is the disk full?", "stderr")
+            whole(json.loads(convert(where + "/trace")))
 
 
 def test_report_says_no_to_what_is_no_trace():

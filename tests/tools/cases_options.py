@@ -41,7 +41,7 @@ def test_every_option_reaches_its_variable(place):
     values = {"patch": "os,time", "no-patch": "time", "stack-size": "64K", "carriers": "auto",
               "handoff": "25", "max-carriers": "100", "offload-threads": "3", "file-io": "offload",
               "dns": "native", "children": "off", "bind": "recv", "dump-signal": "USR1",
-              "dump-file": "/tmp/dump", "trace": "-"}
+              "dump-file": "/tmp/dump", "trace": "-", "trace-size": "1M"}
     for row in listed(place):
         if not row["variable"]:
             continue
@@ -60,7 +60,7 @@ def test_options_listed_are_those_promised(place):
     found = {row["name"] for row in listed(place)}
     promised = set("patch no-patch stack-size carriers strict handoff max-carriers offload-threads stats "
                    "file-io dns children dump-signal dump-file detect-blocking on-deadlock control "
-                   "trace warn-multiple-readers bind lib list-patches check doctor help version "
+                   "trace trace-size warn-multiple-readers bind lib list-patches check doctor help version "
                    "list-options".split())
     check(promised <= found, f"not listed: {promised - found}")
 

@@ -1,16 +1,17 @@
-/* Two threads that take turns by a condition, and one that sleeps five times. */
+/* turns [N]: two threads that take N turns each by a condition, and one that sleeps five times. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t turned = PTHREAD_COND_INITIALIZER;
-static int turn;
+static int turn, turns = 200;
 
 static void *player(void *me)
 {
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < turns; i++) {
         pthread_mutex_lock(&lock);
         while ((turn & 1) != (me != NULL))
             pthread_cond_wait(&turned, &lock);
@@ -28,9 +29,11 @@ static void *sleeper(void *unused)
     return unused;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     pthread_t t[3];
+    if (argc > 1)
+        turns = atoi(argv[1]);
     puts("ready");
     fflush(stdout);
     pthread_create(&t[0], NULL, player, NULL);

@@ -15,9 +15,9 @@ function __greenctl_threads
 end
 
 complete -c greenctl -f
-complete -c greenctl -n '__greenctl_at 1' -F -a 'report help version (greenctl 2>/dev/null | string match -rg "^ *(\d+) ")'
-complete -c greenctl -n '__greenctl_at 2 report' -F
-complete -c greenctl -n '__greenctl_at 2; and not __greenctl_at 2 report help version' \
+complete -c greenctl -n '__greenctl_at 1' -F -a 'report convert help version (greenctl 2>/dev/null | string match -rg "^ *(\d+) ")'
+complete -c greenctl -n '__greenctl_at 2 report convert' -F
+complete -c greenctl -n '__greenctl_at 2; and not __greenctl_at 2 report convert help version' \
     -a 'ps bt fds timers locks stats top trace cancel log'
 complete -c greenctl -n '__greenctl_at 3 trace' -a 'on off'
 complete -c greenctl -n '__greenctl_at 3 log' -a 'off threads all'
