@@ -156,8 +156,10 @@ def bench_echo(scale):
         if wanted == 15000 and scale.quick:
             continue
         n = scale.connections(wanted)
-        systems = ["native", "green", "epoll loop", "libev", "State Threads"]
+        systems = ["native", "green", "epoll loop", "libev", "io_uring", "State Threads"]
         systems += ["gevent", "eventlet"] if wanted <= 1000 else []
+        if not os.path.exists(measure.ECHO_SERVERS["io_uring"][0]):
+            systems.remove("io_uring")
         options = ("-c", n, "--warm", scale.seconds(1), "-t", scale.seconds(3))
         aims = goals.get(wanted)
         cells.append(Cell(f"{n:,} connections", "us", "server_us_per_request",

@@ -28,6 +28,7 @@ ECHO_SERVERS = {
     "green": [os.path.join(SMOKE, "echo_threads")],
     "epoll loop": [os.path.join(PROGRAMS, "echo_epoll")],
     "libev": [os.path.join(PROGRAMS, "echo_libev")],
+    "io_uring": [os.path.join(PROGRAMS, "echo_uring")],
     "State Threads": [os.path.join(PROGRAMS, "echo_st")],
     "gevent": ["/usr/bin/python3", os.path.join(HERE, "programs", "echo_gevent.py")],
     "eventlet": ["/usr/bin/python3", os.path.join(HERE, "programs", "echo_eventlet.py")],

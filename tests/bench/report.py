@@ -4,7 +4,7 @@ import json
 import statistics
 
 COLOURS = {"native": "#8a8f98", "green": "#2a9d4a", "epoll loop": "#1f6fb5", "libev": "#7aa6d8",
-           "State Threads": "#c98a1b", "gevent": "#b0509a", "eventlet": "#d97a8a"}
+           "io_uring": "#3fb5b0", "State Threads": "#c98a1b", "gevent": "#b0509a", "eventlet": "#d97a8a"}
 
 
 def figure(value):
