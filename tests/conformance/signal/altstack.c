@@ -227,9 +227,9 @@ static void blocked_threads_get_theirs(void)
         pthread_t thread = start(block_with_stack, NULL);
         EXPECT(wait_for_value(&waiting, 1));
         sleep_ms(2);
-        atomic_set(&release, 1);
         pthread_kill(thread, SIGUSR1);
         EXPECT(wait_for_value(&was_inside, 1));
+        atomic_set(&release, 1); /* not before: it would go on without a stack */
         pthread_kill(thread, SIGUSR1);
         finish(thread);
     }
