@@ -67,6 +67,27 @@ static size_t page_round(size_t size)
     return (size + 4095) & ~(size_t)4095;
 }
 
+/* Under alloc_lock: what is left of the newest mapping, or a new one, has SIZE bytes. */
+static bool chunk_has(size_t size)
+{
+    if (alloc_chunk_left < size) {
+        char *chunk = map_pages(CHUNK);
+        if (!chunk)
+            return false;
+        alloc_chunk = chunk;
+        alloc_chunk_left = CHUNK;
+    }
+    return true;
+}
+
+bool alloc_reserve(size_t size)
+{
+    lock_acquire(&alloc_lock);
+    bool has = size <= CHUNK && chunk_has(size);
+    lock_release(&alloc_lock);
+    return has;
+}
+
 static struct header *take_block(unsigned class)
 {
     size_t size = class_size(class);
@@ -76,14 +97,7 @@ static struct header *take_block(unsigned class)
         block = &alloc_free_lists[class]->header;
         alloc_free_lists[class] = alloc_free_lists[class]->next;
     } else {
-        if (alloc_chunk_left < size) {
-            char *chunk = map_pages(CHUNK);
-            if (chunk) {
-                alloc_chunk = chunk;
-                alloc_chunk_left = CHUNK;
-            }
-        }
-        if (alloc_chunk_left >= size) {
+        if (chunk_has(size)) {
             block = (struct header *)alloc_chunk;
             alloc_chunk += size;
             alloc_chunk_left -= size;

@@ -6,6 +6,7 @@
 #ifndef HUB_ALLOC_H
 #define HUB_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* SIZE bytes aligned to 16, uninitialised; for SIZE 0 a unique address. NULL when the kernel gives
@@ -20,6 +21,10 @@ void *green_realloc(void *p, size_t size);
 
 /* Gives back what the three above gave; NULL is nothing. */
 void green_free(void *p);
+
+/* Sees to it that the next blocks of up to 48 KiB, SIZE bytes with 16 for each, can be had. False
+ * when the kernel gives no more memory. */
+bool alloc_reserve(size_t size);
 
 /* In a forked child: another thread may have been in the middle of something, so what was free is
  * abandoned; blocks in use stay valid. */

@@ -3,9 +3,10 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/types.h>
 
 #include "coro/sys.h"
@@ -18,6 +19,7 @@ int evglue_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
 int evglue_eventfd(unsigned count, int flags);
 int evglue_pipe(int fds[2]);
 int evglue_close(int fd);
+void *evglue_memset(void *p, int c, size_t size);
 ssize_t evglue_read(int fd, void *buffer, size_t size);
 ssize_t evglue_write(int fd, const void *buffer, size_t size);
 char *evglue_getenv(const char *name);
@@ -29,19 +31,21 @@ void evglue_assert_fail(const char *expression, const char *file, unsigned line,
 /* libev hands it to fprintf only. */
 void *evglue_stderr;
 
-static int opened(int fd, enum evglue_kind kind)
+static void say(const char *text)
 {
-    return fd < 0 ? fd : evglue_opened(fd, kind);
+    sys_3(SYS_write, 2, text, strlen(text));
 }
 
 int evglue_epoll_create1(int flags)
 {
-    return opened(real.epoll_create1(flags), EVGLUE_EPOLL);
+    (void)flags; /* EPOLL_CLOEXEC, as all of ours */
+    return evglue_open(EVGLUE_EPOLL);
 }
 
 int evglue_epoll_create(int size)
 {
-    return opened(real.epoll_create(size), EVGLUE_EPOLL);
+    (void)size;
+    return evglue_open(EVGLUE_EPOLL);
 }
 
 /* libev asserts that no watcher has a descriptor that epoll refuses, but the program can close one,
@@ -58,17 +62,18 @@ int evglue_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 
 int evglue_eventfd(unsigned count, int flags)
 {
-    return opened(real.eventfd(count, flags), EVGLUE_WAKE);
+    (void)count; /* 0 */
+    (void)flags;
+    return evglue_open(EVGLUE_WAKE);
 }
 
+/* What libev tries where there is no eventfd, again and again until it works. It does not come to
+ * that: hub_loop_open() sees to the eventfd first. */
 int evglue_pipe(int fds[2])
 {
-    int result = real.pipe2(fds, O_CLOEXEC | O_NONBLOCK);
-    if (result == 0) {
-        fds[0] = opened(fds[0], EVGLUE_WAKE);
-        fds[1] = opened(fds[1], EVGLUE_WAKE);
-    }
-    return result;
+    (void)fds;
+    say("libgreen: no descriptor to wake the hub by\n");
+    abort();
 }
 
 int evglue_close(int fd)
@@ -97,6 +102,20 @@ ssize_t evglue_write(int fd, const void *buffer, size_t size)
     return outcome(sys_3(SYS_write, fd, buffer, size));
 }
 
+/* libev zeroes an array with an entry for each number up to its highest descriptor. Ours are the
+ * highest there are, and few in between are ever used: the kernel's zero pages take no memory. */
+void *evglue_memset(void *p, int c, size_t size)
+{
+    enum { PAGE = 4096, WORTH_A_CALL = 16 * PAGE };
+    char *from = (char *)(((uintptr_t)p + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
+    char *to = (char *)(((uintptr_t)p + size) & ~(uintptr_t)(PAGE - 1));
+    if (c || size < WORTH_A_CALL || sys_3(SYS_madvise, from, to - from, MADV_DONTNEED))
+        return memset(p, c, size);
+    memset(p, 0, (size_t)(from - (char *)p));
+    memset(to, 0, (size_t)((char *)p + size - to));
+    return p;
+}
+
 /* LIBEV_FLAGS is meant for programs that know of libev. */
 char *evglue_getenv(const char *name)
 {
@@ -104,17 +123,13 @@ char *evglue_getenv(const char *name)
     return NULL;
 }
 
-static void say(const char *text)
-{
-    sys_3(SYS_write, 2, text, strlen(text));
-}
-
 int evglue_fprintf_chk(void *stream, int flag, const char *format, ...)
 {
     (void)stream;
     (void)flag;
-    say("libgreen: ");
-    say(format);
+    (void)format; /* "cannot allocate %ld bytes, aborting." is all that libev ever says */
+    say("libgreen: no memory is left for the hub\nlibgreen: raise RLIMIT_AS, or what limits the "
+        "container's memory\n");
     return 0;
 }
 

@@ -15,14 +15,13 @@ int evglue_wait(int epfd, struct epoll_event *events, int max, int timeout_ms);
 
 enum evglue_kind {
     EVGLUE_EPOLL, /* a loop's epoll set */
-    EVGLUE_WAKE,  /* the eventfd, or an end of the pipe, of ev_async */
+    EVGLUE_WAKE,  /* the eventfd of ev_async */
 };
 
-/* libev has opened a descriptor; returns the number that libev shall use instead (the same one, or
- * where it was moved to). The hub's loop notes what it is. */
-int evglue_opened(int fd, enum evglue_kind kind);
+/* libev wants a descriptor; returns its number, or -1 with errno. The hub's loop notes what it is. */
+int evglue_open(enum evglue_kind kind);
 
-/* libev has closed a descriptor that evglue_opened() returned. */
+/* libev has closed a descriptor that evglue_open() returned. */
 void evglue_closed(int fd);
 
 #endif

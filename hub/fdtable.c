@@ -159,22 +159,35 @@ int fd_private_next(int from)
     return -1;
 }
 
-/* The duplicate lies at the soft limit, where no number of the program's can come, if the hard
- * limit allows that; else just under it. Not above PRIVATE_CEILING, for the kernel's table grows
- * to the highest number and is copied at each fork. */
+/* The soft limit, raised for a moment as far as the hard one allows: no number of the program's can
+ * come where it was. Not above PRIVATE_CEILING, for the kernel's table grows to the highest number and
+ * is copied at each fork. True when it was raised; `old` is what it was in any case. */
+static bool limit_raise(struct rlimit64 *old)
+{
+    if (sys_4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, old)) {
+        *old = (struct rlimit64){0};
+        return false;
+    }
+    if (old->rlim_cur >= old->rlim_max || old->rlim_cur > PRIVATE_CEILING)
+        return false;
+    struct rlimit64 raised = *old;
+    raised.rlim_cur = old->rlim_cur + 4096 < old->rlim_max ? old->rlim_cur + 4096 : old->rlim_max;
+    return !sys_4(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, NULL);
+}
+
+static void limit_restore(const struct rlimit64 *old)
+{
+    sys_4(SYS_prlimit64, 0, RLIMIT_NOFILE, old, NULL);
+}
+
+/* The duplicate lies at the soft limit, or just under it where that cannot be raised. */
 static int private_duplicate(int fd)
 {
     struct rlimit64 old;
-    if (sys_4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &old))
-        return -1;
     long n = -1;
-    if (old.rlim_cur < old.rlim_max && old.rlim_cur <= PRIVATE_CEILING) {
-        struct rlimit64 raised = old;
-        raised.rlim_cur = old.rlim_cur + 4096 < old.rlim_max ? old.rlim_cur + 4096 : old.rlim_max;
-        if (!sys_4(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, NULL)) {
-            n = sys_3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, old.rlim_cur);
-            sys_4(SYS_prlimit64, 0, RLIMIT_NOFILE, &old, NULL);
-        }
+    if (limit_raise(&old)) {
+        n = sys_3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, old.rlim_cur);
+        limit_restore(&old);
     }
     rlim64_t top = old.rlim_cur < PRIVATE_CEILING ? old.rlim_cur : PRIVATE_CEILING;
     for (rlim64_t below = 32; n < 0 && below < top; below *= 2)
@@ -191,6 +204,22 @@ int fd_make_private(int fd)
     }
     private_add(fd);
     return fd;
+}
+
+int fd_private_open(long (*open)(void))
+{
+    long fd = open();
+    if (fd == -EMFILE) {
+        struct rlimit64 old;
+        if (!limit_raise(&old))
+            return -EMFILE;
+        fd = open();
+        limit_restore(&old);
+        if (fd >= 0)
+            private_add((int)fd);
+        return (int)fd;
+    }
+    return fd < 0 ? (int)fd : fd_make_private((int)fd);
 }
 
 int fd_private_copy(int fd)

@@ -305,6 +305,10 @@ bool fd_is_private(int fd);
 /* Move a descriptor of ours out of the program's way: close-on-exec, high number, private. Returns
  * the new number and closes the old one; on failure returns fd itself. */
 int fd_make_private(int fd);
+/* A new descriptor of ours: open() makes it, close-on-exec, by a system call, and may be called twice:
+ * a program that has used up all that it may have is no obstacle while the hard limit leaves room.
+ * Returns the number or -errno. Any thread. */
+int fd_private_open(long (*open)(void));
 void fd_private_closed(int fd);
 /* The lowest of libgreen's own numbers that is >= from; -1 when there is none. Any thread. */
 int fd_private_next(int from);

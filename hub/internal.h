@@ -181,8 +181,10 @@ void timer_remove(struct hub *h, struct green *g);
 void timer_expire(struct hub *h, int64_t now); /* unparks all that are due */
 
 /* ---- loop.c: the hub's own context and libev ---- */
+/* A hub that no carrier runs yet; NULL when the kernel gives no memory or no descriptor. */
 struct hub *hub_new(unsigned index);
-int hub_loop_open(struct hub *h);
+/* Before any carrier ran it. */
+void hub_delete(struct hub *h);
 void hub_wake(struct hub *h); /* any thread: end its wait in epoll, or the monitor's */
 void hub_command_send(struct hub *h, struct hub_command *c);
 void hub_commands_run(struct hub *h);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 
 #include <ev.h>
@@ -21,9 +22,10 @@ struct hub *hub_all[HUBS_MAX];
 _Atomic unsigned hub_count;
 size_t green_extra;
 
-/* The hub whose loop is being made: evglue_opened() learns from it whose descriptor it is.
+/* The hub whose loop is being made, for evglue_open(), and the descriptor that will wake it.
  * Guarded by hub_new() being called by one thread at a time (start-up, fork). */
 static struct hub *hub_making;
+static int hub_making_wake;
 
 /* ---- Waking a hub ---- */
 
@@ -73,9 +75,29 @@ void hub_commands_run(struct hub *h)
 
 /* ---- libev's side ---- */
 
-int evglue_opened(int fd, enum evglue_kind kind)
+static long open_epoll(void)
 {
-    fd = fd_make_private(fd);
+    return sys_1(SYS_epoll_create1, EPOLL_CLOEXEC);
+}
+
+static long open_eventfd(void)
+{
+    return sys_2(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+int evglue_open(enum evglue_kind kind)
+{
+    int fd;
+    if (kind == EVGLUE_WAKE && hub_making) {
+        fd = hub_making_wake;
+        hub_making_wake = -EMFILE;
+    } else {
+        fd = fd_private_open(kind == EVGLUE_WAKE ? open_eventfd : open_epoll);
+    }
+    if (fd < 0) {
+        errno = -fd;
+        return -1;
+    }
     if (kind == EVGLUE_EPOLL && hub_making)
         hub_making->epfd = fd;
     return fd;
@@ -235,32 +257,64 @@ static void *hub_realloc(void *p, long size)
     return NULL;
 }
 
-int hub_loop_open(struct hub *h)
+/* libev ends the process where it gets no memory, or no descriptor to be woken by: so it begins only
+ * when both are there. Its largest array is as long as the highest descriptor, which is this one. */
+static bool hub_loop_affordable(void)
+{
+    enum { SMALL = 16 * 1024, ARRAY_ENTRY = 16 };
+    hub_making_wake = fd_private_open(open_eventfd);
+    if (hub_making_wake < 0)
+        return false;
+    void *array = alloc_reserve(SMALL) ? green_alloc(((size_t)hub_making_wake + 1) * 2 * ARRAY_ENTRY)
+                                       : NULL;
+    green_free(array);
+    return array != NULL;
+}
+
+static bool hub_loop_open(struct hub *h)
 {
     ev_set_allocator(hub_realloc);
     hub_making = h;
-    h->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOINOTIFY);
+    h->async = green_calloc(1, sizeof *h->async);
+    h->loop = h->async && hub_loop_affordable()
+                  ? ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOINOTIFY)
+                  : NULL;
     if (h->loop) {
-        h->async = green_calloc(1, sizeof *h->async);
         ev_async_init(h->async, on_async);
         ev_async_start(h->loop, h->async);
+    } else if (hub_making_wake >= 0) {
+        evglue_closed(hub_making_wake);
+        sys_1(SYS_close, hub_making_wake);
     }
     hub_making = NULL;
-    return h->loop ? 0 : EMFILE;
+    return h->loop != NULL;
+}
+
+void hub_delete(struct hub *h)
+{
+    if (h->loop)
+        ev_loop_destroy(h->loop);
+    if (h->coro)
+        coro_delete(h->coro);
+    green_free(h->async);
+    hub_all[h->index] = NULL;
+    green_free(h);
 }
 
 struct hub *hub_new(unsigned index)
 {
+    static const struct coro_attr attr = {.stack_size = HUB_STACK, .guard_size = 4096};
     struct hub *h = green_calloc(1, sizeof *h);
-    struct coro_attr attr = {.stack_size = HUB_STACK, .guard_size = 4096};
     if (!h)
         return NULL;
     h->index = index;
     h->now = clock_now();
     atomic_store(&h->next_deadline, DEADLINE_NEVER);
     h->coro = coro_new(&attr, green_extra, hub_run, h);
-    if (!h->coro || hub_loop_open(h))
+    if (!h->coro || !hub_loop_open(h)) {
+        hub_delete(h);
         return NULL;
+    }
     h->tls = green_tls_at(h->coro->tp);
     atomic_store(&h->tls->own, OWN_HUB);
     h->tls->hub = h;

@@ -309,7 +309,7 @@ static void *monitor_main(void *unused)
 
 /* In a forked child the monitor's thread is gone. libc already takes its locks in earnest there,
  * and the next pthread_create starts a new one. */
-static bool monitor_runs;
+static _Atomic bool monitor_runs;
 
 void monitor_fork(void)
 {
@@ -318,12 +318,21 @@ void monitor_fork(void)
     atomic_store(&monitor_asleep, 0);
 }
 
+static long open_poke(void)
+{
+    return sys_2(SYS_eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
+}
+
 int monitor_start(void)
 {
-    if (monitor_runs)
+    if (atomic_load_explicit(&monitor_runs, memory_order_relaxed) ||
+        atomic_exchange(&monitor_runs, true))
         return 0;
-    monitor_runs = true;
     barrier_start();
-    poke_fd = fd_make_private((int)sys_2(SYS_eventfd2, 0, O_CLOEXEC | O_NONBLOCK));
-    return native_thread(monitor_main, NULL, MONITOR_STACK);
+    if (poke_fd < 0)
+        poke_fd = fd_private_open(open_poke);
+    int error = poke_fd < 0 ? EAGAIN : native_thread(monitor_main, NULL, MONITOR_STACK);
+    if (error)
+        atomic_store(&monitor_runs, false); /* the next thread that is made tries again */
+    return error;
 }

@@ -37,16 +37,21 @@ static void on_rare(struct ev_loop *loop, ev_io *io, int revents)
         io_rare_ready(h, events[i].data.fd, rare_events(events[i].events));
 }
 
+static long open_epoll(void)
+{
+    return sys_1(SYS_epoll_create1, EPOLL_CLOEXEC);
+}
+
 static bool rare_open(struct hub *h)
 {
     if (h->rare_epfd)
         return true;
-    long fd = sys_1(SYS_epoll_create1, EPOLL_CLOEXEC);
-    struct ev_io *io = fd >= 0 ? green_calloc(1, sizeof *io) : NULL;
-    if (!io)
-        return false;
-    h->rare_epfd = fd_make_private((int)fd);
+    struct ev_io *io = h->rare ? h->rare : green_calloc(1, sizeof *io);
     h->rare = io;
+    int fd = io ? fd_private_open(open_epoll) : -1;
+    if (fd < 0)
+        return false;
+    h->rare_epfd = fd;
     ev_io_init(io, on_rare, h->rare_epfd, EV_READ);
     ev_io_start(h->loop, io);
     h->watchers_pending = true;

@@ -174,9 +174,11 @@ int hub_start(struct green *main_green, size_t extra, const struct hub_settings 
         hubs = HUBS_MAX;
     if (hubs > hub_settings.max_carriers)
         hubs = hub_settings.max_carriers;
-    for (unsigned i = 0; i < hubs; i++)
-        if (!hub_new(i))
-            return EAGAIN;
+    unsigned made = 0;
+    while (made < hubs && hub_new(made))
+        made++;
+    if (!made)
+        return EAGAIN;
 
     struct green *g = main_green;
     coro_adopt(&g->coro);
@@ -184,8 +186,11 @@ int hub_start(struct green *main_green, size_t extra, const struct hub_settings 
     g->hub = hub_all[0];
     atomic_store(&g->state, GREEN_RUNNING);
     int error = carrier_start(g);
-    if (error)
+    if (error) {
+        while (made)
+            hub_delete(hub_all[--made]);
         return error;
+    }
     deliver_alt_start(g);
     atomic_store(&hub_all[0]->current, g);
     hub_all[0]->budget = SWITCH_BUDGET;
@@ -196,8 +201,11 @@ int hub_start(struct green *main_green, size_t extra, const struct hub_settings 
     atomic_store(&green_tls.own, OWN_ATTACHED);
     error = monitor_start();
     /* Where the system gives fewer OS threads than were asked for, those do. */
-    for (unsigned i = 1; !error && i < hubs && carrier_spawn(hub_all[i]); i++)
-        atomic_store_explicit(&hub_count, i + 1, memory_order_release);
+    unsigned run = 1;
+    while (!error && run < made && carrier_spawn(hub_all[run]))
+        atomic_store_explicit(&hub_count, ++run, memory_order_release);
+    while (made > run)
+        hub_delete(hub_all[--made]);
     return error;
 }
 
@@ -278,7 +286,8 @@ void green_release(struct green *g)
 static _Noreturn void fork_failed(void)
 {
     static const char text[] = "libgreen: the runtime cannot start again in a forked child: "
-                               "no descriptor or no memory\nlibgreen: raise RLIMIT_NOFILE\n";
+                               "no descriptor or no memory\n"
+                               "libgreen: raise RLIMIT_NOFILE, or RLIMIT_AS\n";
     sys_3(SYS_write, 2, text, sizeof text - 1);
     sys_1(SYS_exit_group, 125);
     __builtin_trap();
