@@ -274,6 +274,9 @@ static bool call_thread(const struct call *s, long *r)
     case SYS_getpriority:
         *r = call_getpriority(s);
         return true;
+    case SYS_set_tid_address: /* the word that is there is libc's, and the OS thread's for life */
+        *r = green_gettid();
+        return true;
     case SYS_exit: /* would end the OS thread, and the hub with it */
         green_pthread_exit(NULL);
     default:

@@ -167,6 +167,27 @@ static void and_on_threads(void)
     finish(start(pass_through, NULL));
 }
 
+/* As a checker of thread libraries does; the thread does not end afterwards. */
+static void *ask_by_tid_address(void *argument)
+{
+    static int word;
+    EXPECT_EQ(syscall(SYS_set_tid_address, &word), gettid());
+    fflush(stdout);
+    _exit(check_failures ? 1 : 23);
+    return argument;
+}
+
+static int tid_address(void)
+{
+    finish(start(ask_by_tid_address, NULL));
+    return 1;
+}
+
+static void set_tid_address_tells_the_thread(void)
+{
+    EXPECT_EXITS(child_run(tid_address), 23);
+}
+
 static int exit_the_group(void)
 {
     syscall(SYS_exit_group, 23);
@@ -184,6 +205,7 @@ static const struct check checks[] = {
     CHECK(tgkill_finds_the_thread),
     CHECK(numbers_that_do_not_wait_pass_through),
     CHECK(and_on_threads),
+    CHECK(set_tid_address_tells_the_thread),
     CHECK(exit_group_ends_the_process),
 };
 
