@@ -90,24 +90,30 @@ char *greenctl_ask(const char *path, const char *line, size_t *length)
 
 /* ---- Which process ---------------------------------------------------------------------------- */
 
-/* The directories in which sockets lie that have no path of their own. */
-static bool greenctl_directory(int which, char *directory, size_t room)
+/* The place of a user's sockets that have no path of their own: below $XDG_RUNTIME_DIR, or in /tmp. */
+struct place {
+    char path[256];
+    uid_t uid;
+};
+
+static bool place_runtime(struct place *p, const char *directory, uid_t uid)
 {
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    if (which == 0) {
-        if (!runtime || runtime[0] != '/')
-            return false;
-        snprintf(directory, room, "%s/libgreen", runtime);
-        return true;
-    }
-    snprintf(directory, room, "/tmp/libgreen-%u", (unsigned)geteuid());
-    return which == 1;
+    p->uid = uid;
+    return directory && directory[0] == '/' &&
+           snprintf(p->path, sizeof p->path, "%s/libgreen", directory) < (int)sizeof p->path;
 }
 
-static bool greenctl_directory_is_ours(const char *directory)
+static void place_tmp(struct place *p, uid_t uid)
+{
+    p->uid = uid;
+    snprintf(p->path, sizeof p->path, "/tmp/libgreen-%u", (unsigned)uid);
+}
+
+/* Somebody else could have made it. */
+static bool place_is_theirs(const struct place *p)
 {
     struct stat st;
-    return lstat(directory, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
+    return lstat(p->path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == p->uid;
 }
 
 static bool greenctl_is_pid(const char *text)
@@ -135,54 +141,130 @@ static void greenctl_name(const char *pid, char *name, size_t room)
             *c = '?';
 }
 
+/* A process that was killed leaves its socket. */
+static bool greenctl_is_gone(const char *pid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%.20s", pid);
+    return access(path, F_OK) != 0;
+}
+
+/* Prints the processes that have a socket there; `found` counts them. */
+static void greenctl_list_place(const struct place *p, int *found)
+{
+    char path[600], name[64];
+    DIR *dir = place_is_theirs(p) ? opendir(p->path) : NULL;
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        size_t length;
+        snprintf(path, sizeof path, "%s/%s", p->path, entry->d_name);
+        if (!greenctl_is_pid(entry->d_name))
+            continue;
+        char *answer = greenctl_ask(path, "stats", &length);
+        if (!answer) {
+            if (greenctl_is_gone(entry->d_name))
+                unlink(path);
+            continue;
+        }
+        const char *alive = strstr(answer, "\nalive ");
+        greenctl_name(entry->d_name, name, sizeof name);
+        if ((*found)++ == 0)
+            printf("%8s  %-16s %s\n", "pid", "name", "green threads");
+        printf("%8s  %-16s %ld\n", entry->d_name, name, alive ? atol(alive + 7) : 0L);
+        free(answer);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+/* Those of this user; root's are everybody's. */
 static int greenctl_list(void)
 {
     int found = 0;
-    char directory[256], path[600], name[64];
-    for (int which = 0; which < 2; which++) {
-        if (!greenctl_directory(which, directory, sizeof directory) ||
-            !greenctl_directory_is_ours(directory))
+    struct place p;
+    if (place_runtime(&p, getenv("XDG_RUNTIME_DIR"), geteuid()))
+        greenctl_list_place(&p, &found);
+    place_tmp(&p, geteuid());
+    greenctl_list_place(&p, &found);
+    DIR *tmp = geteuid() == 0 ? opendir("/tmp") : NULL;
+    struct dirent *entry;
+    while (tmp && (entry = readdir(tmp))) {
+        if (strncmp(entry->d_name, "libgreen-", 9) != 0 || !greenctl_is_pid(entry->d_name + 9) ||
+            atol(entry->d_name + 9) == 0)
             continue;
-        DIR *dir = opendir(directory);
-        struct dirent *entry;
-        while (dir && (entry = readdir(dir))) {
-            size_t length;
-            snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
-            if (!greenctl_is_pid(entry->d_name))
-                continue;
-            char *answer = greenctl_ask(path, "stats", &length);
-            if (!answer)
-                continue;
-            const char *alive = strstr(answer, "\nalive ");
-            greenctl_name(entry->d_name, name, sizeof name);
-            if (found++ == 0)
-                printf("%8s  %-16s %s\n", "pid", "name", "green threads");
-            printf("%8s  %-16s %ld\n", entry->d_name, name, alive ? atol(alive + 7) : 0L);
-            free(answer);
-        }
-        if (dir)
-            closedir(dir);
+        place_tmp(&p, (uid_t)atol(entry->d_name + 9));
+        greenctl_list_place(&p, &found);
     }
+    if (tmp)
+        closedir(tmp);
     if (!found)
         greenctl_no(1, "start one with eventlet-run --control",
                     "no process of this user can be looked at");
     return 0;
 }
 
+/* Its effective user; ours when that cannot be told. (The owner of /proc/PID is root for a process that
+ * changed its user.) */
+static uid_t greenctl_user_of(const char *pid)
+{
+    char path[64], line[256];
+    unsigned uid = (unsigned)geteuid();
+    snprintf(path, sizeof path, "/proc/%.20s/status", pid);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "Uid: %*u %u", &uid) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return (uid_t)uid;
+}
+
+/* What $XDG_RUNTIME_DIR is for that process, as far as we may know. */
+static char *greenctl_runtime_of(const char *pid)
+{
+    static const char wanted[] = "XDG_RUNTIME_DIR=";
+    char path[64], *entry = NULL;
+    size_t room = 0;
+    snprintf(path, sizeof path, "/proc/%.20s/environ", pid);
+    FILE *file = fopen(path, "re");
+    while (file && getdelim(&entry, &room, 0, file) > 0)
+        if (strncmp(entry, wanted, sizeof wanted - 1) == 0) {
+            fclose(file);
+            memmove(entry, entry + sizeof wanted - 1, strlen(entry) + 2 - sizeof wanted);
+            return entry;
+        }
+    if (file)
+        fclose(file);
+    free(entry);
+    return NULL;
+}
+
+static bool greenctl_socket_at(const struct place *p, const char *pid, char *path, size_t room)
+{
+    struct stat st;
+    snprintf(path, room, "%s/%s", p->path, pid);
+    return place_is_theirs(p) && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+/* The path of the socket that the argument means. */
 static void greenctl_find(const char *which, char *path, size_t room)
 {
-    char directory[256];
+    struct place p;
     if (!greenctl_is_pid(which)) {
         snprintf(path, room, "%s", which);
         return;
     }
-    for (int i = 0; i < 2; i++) {
-        if (!greenctl_directory(i, directory, sizeof directory))
-            continue;
-        snprintf(path, room, "%s/%s", directory, which);
-        if (access(path, F_OK) == 0 && greenctl_directory_is_ours(directory))
-            return;
-    }
+    uid_t uid = greenctl_user_of(which);
+    char *runtime = greenctl_runtime_of(which);
+    bool found = (place_runtime(&p, getenv("XDG_RUNTIME_DIR"), geteuid()) &&
+                  greenctl_socket_at(&p, which, path, room)) ||
+                 (place_runtime(&p, runtime, uid) && greenctl_socket_at(&p, which, path, room));
+    free(runtime);
+    place_tmp(&p, uid);
+    found = found || greenctl_socket_at(&p, which, path, room);
+    place_tmp(&p, geteuid()); /* it may have been root when it made the socket */
+    if (found || greenctl_socket_at(&p, which, path, room))
+        return;
     greenctl_no(1, "start it with eventlet-run --control; greenctl alone lists processes",
                 "process %s has no control socket of this user's", which);
 }

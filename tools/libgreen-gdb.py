@@ -4,6 +4,7 @@
     green bt ID|all      its stack
     green frame ID       make its stack the current one: up, down, info locals work on it;
                          `green frame off`, or letting the program run, goes back
+    green gcore [FILE]   write a core file of the live process, as gcore does, that has all stacks
 
 gdb loads this file by itself when it lies beside libgreen.so as libgreen.so-gdb.py and the
 directory is in its auto-load safe-path; else `source` it. Works on live processes and core files.
@@ -14,8 +15,10 @@ is changed, which a core file would not allow.
 """
 
 import os
+import re
 import socket
 import struct
+import time
 
 import gdb
 import gdb.unwinder
@@ -59,11 +62,15 @@ def number(value):
 
 
 def monotonic_now():
-    """Now in the process's CLOCK_MONOTONIC ns; None for a core file."""
-    if not live():
+    """Now in the process's CLOCK_MONOTONIC ns; for a core file, when a hub last looked at the clock."""
+    if live():
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    hubs = variable("hub_all", "start.c")
+    if hubs is None:
         return None
-    import time
-    return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    first, last = hubs.type.range()
+    looked = [int(hubs[i]["now"]) for i in range(first, last + 1) if hubs[i]]
+    return max(looked, default=None)
 
 
 def live():
@@ -268,6 +275,47 @@ def backtrace(g):
             before.switch()
 
 
+# ---- Core files of live processes ------------------------------------------------------------------
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+IN_MEMORY = 3 << 62  # bits of an entry of /proc/PID/pagemap: present, swapped out
+
+
+def load_segments(core):
+    """The PT_LOAD segments of a core file: (address, size in the file, offset in the file)."""
+    core.seek(0)
+    header = struct.unpack("=16sHHIQQQIHHHHHH", core.read(64))
+    core.seek(header[5])
+    table = [struct.unpack("=IIQQQQQQ", core.read(56)) for _ in range(header[10])]
+    return [(h[3], h[5], h[2]) for h in table if h[0] == 1]
+
+
+def copy_pages(pid, core, address, size, offset):
+    """Copy what the process has in memory of a segment; pages that cannot be read are guards."""
+    with open("/proc/%d/pagemap" % pid, "rb") as pagemap, \
+            open("/proc/%d/mem" % pid, "rb", buffering=0) as memory:
+        pagemap.seek(address // PAGE * 8)
+        entries = pagemap.read(size // PAGE * 8)
+        for i, (entry,) in enumerate(struct.iter_unpack("=Q", entries)):
+            if entry & IN_MEMORY:
+                try:
+                    page = os.pread(memory.fileno(), PAGE, address + i * PAGE)
+                except OSError:
+                    continue
+                os.pwrite(core.fileno(), page, offset + i * PAGE)
+
+
+def write_core(path):
+    """gdb gives a mapping up at the first page that it cannot read, and the guard below a stack is
+    such a page: what it left out is copied afterwards."""
+    said = gdb.execute("generate-core-file " + path, to_string=True)
+    failed = {int(at, 16) for at in re.findall(r"read failed .* at (0x[0-9a-f]+)", said)}
+    with open(path, "r+b") as core:
+        for address, size, offset in load_segments(core):
+            if address in failed and address < 1 << 63:
+                copy_pages(gdb.selected_inferior().pid, core, address, size, offset)
+
+
 # ---- Commands ------------------------------------------------------------------------------------
 
 class Green(gdb.Command):
@@ -342,8 +390,23 @@ class GreenFrame(gdb.Command):
         gdb.execute("frame")
 
 
+class GreenCore(gdb.Command):
+    """Write a core file of the live process that has the stacks of green threads: green gcore [FILE]"""
+
+    def __init__(self):
+        super().__init__("green gcore", gdb.COMMAND_DATA, gdb.COMPLETE_FILENAME)
+
+    def invoke(self, argument, from_tty):
+        if not live() or gdb.selected_inferior().connection.type != "native":
+            raise gdb.GdbError("green gcore: a live process on this machine is wanted.")
+        path = argument or "core.%d" % gdb.selected_inferior().pid
+        write_core(path)
+        print("Saved corefile %s" % path)
+
+
 Green()
 GreenThreads()
 GreenBacktrace()
 GreenFrame()
+GreenCore()
 gdb.events.cont.connect(lambda event: show(None) if UNWINDER.target is not None else None)

@@ -92,6 +92,22 @@ def test_only_the_user_can_get_at_it_and_it_goes_away():
             check(not os.path.exists(path), "it is still there")
 
 
+def test_the_socket_of_a_killed_process_is_cleared_away():
+    with runtime() as place:
+        with started(place, program("waits"), "5") as run:
+            run.kill(signal.SIGKILL)
+            run.finish()
+            check(os.path.exists(f"{place}/libgreen/{run.pid}"), "it is gone already")
+            subprocess.run([CTL], env={**os.environ, "XDG_RUNTIME_DIR": place}, capture_output=True,
+                           timeout=PATIENCE)
+            check(not os.path.exists(f"{place}/libgreen/{run.pid}"), "it is still there")
+
+
+def test_a_process_with_another_runtime_directory_is_found():
+    with runtime() as place, runtime() as other, started(place, program("waits"), "5") as run:
+        contains(ctl(run.pid, "ps", place=other), "receiver", "ps")
+
+
 def test_another_user_is_refused():
     if os.geteuid() != 0:
         return

@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import tempfile
 
 from kit import BUILD, PATIENCE, Run, check, contains, program
 
@@ -25,7 +26,7 @@ def same_as_a_dump(text):
     for name, what in (("receiver", r"descriptor 3"), ("locker", r"mutex 0x\w+ <held_lock>.*held by 1"),
                        ("waiter", r"condition 0x\w+ <never>"), ("sleeper", "sleep"),
                        ("joiner", "join of 5")):
-        check(re.search(rf"\d+  {name} +parked +{what}", text), f"{name} in:\n{text}")
+        check(re.search(rf"\d+  {name} +parked +{what}.*, for \d+\.\d+ s", text), f"{name} in:\n{text}")
 
 
 def test_green_threads_bt_and_frame_on_a_live_process():
@@ -41,6 +42,22 @@ def test_green_threads_bt_and_frame_on_a_live_process():
 
 
 test_green_threads_bt_and_frame_on_a_live_process.needs = ["gdb"]
+
+
+def test_green_gcore_saves_all_stacks():
+    with tempfile.TemporaryDirectory(prefix="libgreen-gcore-") as place:
+        core = place + "/core file"
+        with Run(["--stack-size=64K"], [program("waits"), "6"]) as run:
+            said = gdb("-p", str(run.pid), commands=["green gcore " + core, "detach"])
+            contains(said, "Saved corefile " + core, "green gcore")
+            check(run.running(), "the program ended")
+        text = gdb(program("waits"), core, commands=["green threads", "green bt all"])
+        same_as_a_dump(text)
+        for function in ("wait_in_recv", "locker", "waiter", "sleeps", "joiner", "compute", "main"):
+            contains(text, f" {function} (", "green bt all")
+
+
+test_green_gcore_saves_all_stacks.needs = ["gdb"]
 
 
 def core_pattern():
