@@ -5,6 +5,7 @@
  * Programs use few different masks: a small table counts the green threads of each.
  */
 #include <signal.h>
+#include <time.h>
 
 #include <ev.h>
 
@@ -28,24 +29,13 @@ void hub_leave_open(int sig)
     hub_mask_all &= ~(UINT64_C(1) << (sig - 1));
 }
 
-/* Returns whether there is a signal now that every green thread blocks, and that one did not before. */
-static bool mask_changed(void)
+static void mask_changed(void)
 {
-    uint64_t common = mask_uncounted ? 0 : ~(uint64_t)0, before = mask_common;
+    uint64_t common = mask_uncounted ? 0 : ~(uint64_t)0;
     for (int i = 0; i < MASKS; i++)
         if (mask_table[i].users)
             common &= mask_table[i].mask;
     __atomic_store_n(&mask_common, common, __ATOMIC_SEQ_CST);
-    return common & ~before;
-}
-
-/* A hub that polls would take what is to stay pending in the kernel, where sigpending() sees it. */
-static void mask_tell_hubs(void)
-{
-    unsigned n = atomic_load(&hub_count);
-    for (unsigned i = 0; i < n; i++)
-        if (atomic_load(&hub_all[i]->listening) & LISTEN_HUB)
-            hub_wake(hub_all[i]);
 }
 
 void deliver_mask_added(uint64_t mask)
@@ -67,7 +57,7 @@ void deliver_mask_added(uint64_t mask)
     } else {
         mask_uncounted++;
     }
-    mask_changed(); /* one more can only open signals */
+    mask_changed();
     lock_release(&mask_lock);
 }
 
@@ -77,23 +67,32 @@ void deliver_mask_removed(uint64_t mask)
     int i = 0;
     while (i < MASKS && !(mask_table[i].users && mask_table[i].mask == mask))
         i++;
-    bool blocked = false;
     if (i == MASKS) {
         mask_uncounted--;
-        blocked = mask_changed();
+        mask_changed();
     } else if (--mask_table[i].users == 0) {
-        blocked = mask_changed();
+        mask_changed();
     }
     lock_release(&mask_lock);
-    if (blocked)
-        mask_tell_hubs();
 }
+
+/* The signals that each hub lets in while it polls, or did when it polled last; written by the hub's
+ * holder. */
+static struct {
+    _Alignas(64) _Atomic uint64_t lets_in;
+} polling[HUBS_MAX];
 
 void deliver_idle_begin(struct hub *h)
 {
-    uint64_t common = __atomic_load_n(&mask_common, __ATOMIC_RELAXED);
-    if (__builtin_expect(h->carrier->mask != common, 0))
-        carrier_set_mask(h->carrier, common);
+    _Atomic uint64_t *lets_in = &polling[h->index].lets_in;
+    for (;;) {
+        uint64_t common = __atomic_load_n(&mask_common, __ATOMIC_SEQ_CST);
+        if (__builtin_expect(h->carrier->mask != common, 0))
+            carrier_set_mask(h->carrier, common);
+        if (atomic_load_explicit(lets_in, memory_order_relaxed) == ~common)
+            break;
+        atomic_store(lets_in, ~common); /* and look again: see green_mask_settle() */
+    }
     if (__builtin_expect(h->carrier->alt_stack != NULL, 0))
         deliver_alt_stack(h->carrier, NULL);
 }
@@ -124,6 +123,26 @@ void green_set_mask(struct green *g, uint64_t mask)
     green_mask_is(g, mask);
     mask &= MASK_ALL;
     sys_4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
+}
+
+/* A hub that polls with an older mask would take what is to stay pending in the kernel, where
+ * sigpending() sees it and a timer counts its overruns. Who blocks stores mask_common and then looks at
+ * lets_in, who polls the other way round: one of the two sees the other. */
+void green_mask_settle(void)
+{
+    enum { TRIES = 20000, TRY_NS = 50000 };
+    unsigned n = atomic_load_explicit(&hub_count, memory_order_relaxed);
+    for (unsigned i = 0; n > 1 && i < n; i++) {
+        struct hub *h = hub_all[i];
+        for (int tries = 0; tries < TRIES && !atomic_load(&h->current) &&
+                            atomic_load(&polling[i].lets_in) &
+                                __atomic_load_n(&mask_common, __ATOMIC_SEQ_CST);
+             tries++) {
+            struct timespec ts = {0, TRY_NS};
+            hub_wake(h);
+            sys_2(SYS_nanosleep, &ts, NULL);
+        }
+    }
 }
 
 /* ---- Alternate stacks ----

@@ -187,6 +187,11 @@ void green_set_mask(struct green *g, uint64_t mask);
  * frame returns. */
 void green_mask_is(struct green *g, uint64_t mask);
 
+/* Return once no hub polls with a mask that lets in a signal which every green thread blocks now: what
+ * is sent to the process from here on stays pending in the kernel. Takes as long as waking them does;
+ * never switches. */
+void green_mask_settle(void);
+
 /* From now on no OS thread of the runtime's blocks this signal, whatever green threads' masks say.
  * Called at start. */
 void hub_leave_open(int sig);

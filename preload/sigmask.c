@@ -32,6 +32,8 @@ static int mask_change(struct green *g, int how, const sigset_t *set, sigset_t *
         signal_set_of(before, old);
     if (mask != before) {
         green_set_mask(g, mask);
+        if (mask & ~before)
+            green_mask_settle();
         if (before & ~mask)
             signal_run_pending(g);
     }
