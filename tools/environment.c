@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,10 +36,14 @@ static char *environment_place(int n, const char *directory)
     }
 }
 
-/* The directory that eventlet-run is in. The caller frees it. */
+/* The directory that eventlet-run is in. The caller frees it. Without /proc it is known by the name
+ * that the kernel was given. */
 static char *environment_directory(void)
 {
     char *self = realpath("/proc/self/exe", NULL);
+    const char *name = (const char *)getauxval(AT_EXECFN);
+    if (self == NULL && name != NULL)
+        self = realpath(name, NULL);
     char *slash = self != NULL ? strrchr(self, '/') : NULL;
     if (slash == NULL) {
         free(self);

@@ -108,6 +108,15 @@ def test_library_on_a_noexec_file_system_is_125(place):
     contains(result.stderr, "libgreen.so cannot be loaded", "stderr")
 
 
+@root
+@needs("umount", "unshare")
+def test_library_is_found_without_proc(place):
+    command = f"umount -l /proc && cd {os.path.dirname(place.tool)} && exec ./eventlet-run {place.hello}"
+    result = subprocess.run(["unshare", "-m", "sh", "-c", command], capture_output=True, text=True,
+                            check=False)
+    equal((result.returncode, result.stderr), (7, ""), f"exit status, stderr ({result.stdout!r})")
+
+
 def test_existing_entries_stay_in_front(place):
     place.compile("show", SHOW)
     a, b = other(place, "a.so"), other(place, "b.so")
