@@ -2,10 +2,10 @@
  * given to them.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "../coro/libc.h"
@@ -135,15 +135,11 @@ void carrier_give(struct carrier *c, struct hub *h)
  * PR_SET_PDEATHSIG would take its end for the end of their parent. */
 static bool carrier_has_children(const struct carrier *c)
 {
-    char byte;
+    siginfo_t info;
     if (!c->forked)
         return false;
-    long fd = sys_4(SYS_openat, AT_FDCWD, "/proc/thread-self/children", O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return true; /* who knows */
-    bool none = sys_3(SYS_read, fd, &byte, 1) == 0;
-    sys_1(SYS_close, fd);
-    return !none;
+    const int any = WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL;
+    return sys_5(SYS_waitid, P_ALL, 0, &info, any, NULL) != -ECHILD;
 }
 
 /* Nobody needs this many: leave the list, unless somebody has just been given a hub. */
@@ -165,14 +161,31 @@ static bool carrier_may_retire(struct carrier *c)
     return leave;
 }
 
+/* One that stays stands above SPARES_KEPT others, which sleep without a time-out: they think again. */
+static void carrier_retire_others(const struct carrier *c)
+{
+    lock_acquire(&spare_lock);
+    size_t below = spare_count;
+    for (struct carrier *s = spare_head; s; s = s->next)
+        if (below-- <= SPARES_KEPT + 1 && s != c)
+            sys_6(SYS_futex, &s->wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    lock_release(&spare_lock);
+}
+
 /* ---- The idle context ---- */
 
 /* Waits until a hub is given; false when the carrier shall end. A spare beyond SPARES_KEPT leaves
  * after RETIRE_AFTER_S; the others, and who has children then, sleep without a time-out. */
 static bool carrier_wait(struct carrier *c, bool may_end)
 {
+    bool told = false;
     while (!atomic_load_explicit(&c->wake, memory_order_acquire)) {
-        bool retires = may_end && __atomic_load_n(&spare_count, __ATOMIC_RELAXED) > SPARES_KEPT;
+        bool many = __atomic_load_n(&spare_count, __ATOMIC_RELAXED) > SPARES_KEPT;
+        bool retires = many && may_end;
+        if (many && !may_end && !told) {
+            carrier_retire_others(c);
+            told = true;
+        }
         struct timespec ts = {RETIRE_AFTER_S, 0};
         long r = sys_6(SYS_futex, &c->wake, FUTEX_WAIT_PRIVATE, 0, retires ? &ts : NULL, NULL, 0);
         if (r != -ETIMEDOUT)
@@ -233,6 +246,7 @@ static void *carrier_thread(void *arg)
 {
     struct carrier *c = arg;
     native_begin();
+    native_name("green-carrier");
     carrier_set_mask(c, MASK_ALL);
     coro_adopt(&c->idle);
     c->native_tp = c->idle.tp;

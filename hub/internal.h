@@ -251,6 +251,7 @@ extern uint64_t hub_mask_all;
 
 /* ---- native.c ---- */
 void native_end(void);
+void native_name(const char *name); /* of the calling OS thread, as ps shows it: 15 bytes at most */
 unsigned native_threads(unsigned *peak);
 void native_fork(void);
 

@@ -6,7 +6,6 @@
  * program can hold. Under --strict it only exists, so that libc takes its locks in earnest.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <poll.h>
@@ -18,6 +17,7 @@
 #include "../coro/libc.h"
 #include "gen/real.h"
 #include "internal.h"
+#include "sleeps.h"
 
 enum {
     TICK_NS = 1000000,
@@ -70,29 +70,6 @@ static int64_t thread_cpu_ns(pid_t tid)
     if (sys_2(SYS_clock_gettime, clock, &ts))
         return -1;
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-/* A thread whose CPU clock stands still sleeps in the kernel (S), waits for a processor (R), or for a
- * lock or a disk that will not be long (D). Where /proc cannot be read, it sleeps. */
-static bool thread_sleeps(pid_t tid)
-{
-    char path[48] = "/proc/self/task/", stat[512];
-    char *p = path + sizeof "/proc/self/task/" - 1;
-    char digits[16];
-    int n = 0;
-    for (unsigned t = (unsigned)tid; t; t /= 10)
-        digits[n++] = (char)('0' + t % 10);
-    while (n)
-        *p++ = digits[--n];
-    memcpy(p, "/stat", sizeof "/stat");
-    long fd = sys_4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return true;
-    long length = sys_3(SYS_read, fd, stat, sizeof stat);
-    sys_1(SYS_close, fd);
-    while (length > 0 && stat[length - 1] != ')')
-        length--;
-    return length <= 0 || stat[length + 1] == 'S';
 }
 
 /* Would anybody else run if the hub were free? The holder's fields are read as hints. */
@@ -270,7 +247,7 @@ static void *monitor_main(void *unused)
 {
     (void)unused;
     native_begin();
-    sys_5(SYS_prctl, 15 /* PR_SET_NAME */, "green-monitor", 0, 0, 0);
+    native_name("green-monitor");
     if (hub_settings.strict || hub_settings.handoff == 0)
         for (;;) {
             atomic_store(&monitor_asleep, 0);
@@ -316,6 +293,7 @@ void monitor_fork(void)
     monitor_runs = false;
     poke_fd = -1;
     atomic_store(&monitor_asleep, 0);
+    sleeps_fork();
 }
 
 static long open_poke(void)

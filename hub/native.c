@@ -1,5 +1,6 @@
 /* Native helper threads: libgreen's own OS threads, made by libc's real pthread_create. */
 #include <signal.h>
+#include <sys/prctl.h>
 
 #include "../coro/libc.h"
 #include "gen/real.h"
@@ -14,6 +15,11 @@ void native_begin(void)
     while (n > peak && !atomic_compare_exchange_weak(&native_peak, &peak, n))
         ;
     atomic_store(&green_tls.own, OWN_HUB);
+}
+
+void native_name(const char *name)
+{
+    sys_5(SYS_prctl, PR_SET_NAME, name, 0, 0, 0);
 }
 
 void native_end(void)

@@ -80,6 +80,7 @@ static void *pool_main(void *unused)
 {
     (void)unused;
     native_begin();
+    native_name("green-offload");
     struct job *j;
     while ((j = pool_next())) {
         errno = j->error;

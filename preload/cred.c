@@ -16,6 +16,7 @@
 #include "coro/coro.h"
 #include "coro/sys.h"
 #include "hub/hub.h"
+#include "hub/sleeps.h"
 #include "patch.h"
 #include "rawsignal.h"
 #include "thread.h"
@@ -106,6 +107,16 @@ static int cred_make_there(struct cred_call *c)
     return result;
 }
 
+static int cred_change_all(bool passes, struct cred_call c)
+{
+    if (hub_native_tp() == (uintptr_t)__builtin_thread_pointer())
+        return cred_dispatch(&c);
+    int result = passes ? cred_make_there(&c) : (int)offload(cred_make, &c);
+    if (result)
+        errno = c.error;
+    return result;
+}
+
 /* May switch. */
 static int cred_change(enum patch_id symbol, struct cred_call c)
 {
@@ -113,11 +124,9 @@ static int cred_change(enum patch_id symbol, struct cred_call c)
     if (!hub_started() || atomic_load(&green_tls.own) == OWN_VFORK)
         return cred_dispatch(&c);
     cred_wrap_handler();
-    if (hub_native_tp() == (uintptr_t)__builtin_thread_pointer())
-        return cred_dispatch(&c);
-    int result = passes ? cred_make_there(&c) : (int)offload(cred_make, &c);
-    if (result)
-        errno = c.error;
+    sleeps_bar();
+    int result = cred_change_all(passes, c);
+    sleeps_unbar();
     return result;
 }
 
