@@ -3,15 +3,15 @@
  *   stress SECONDS [SEED [THREADS]]
  *
  * Each worker does, over and over, one of the operations below; every one of them keeps books that
- * add up whatever the order. At the end all workers are joined, the books are checked, and what the
- * process holds (its descriptors, and soon its OS threads but for a few spares) must be what it held
- * before.
+ * add up whatever the order. At the end all workers are joined and the books are checked.
+ *
+ * The first second is a round of its own, after which everything that the process keeps for later is
+ * there. What it holds at the end, when nothing runs any more, must be what it held then: descriptors,
+ * OS threads, and address space for as many threads at once, of which each needs a stack of megabytes.
  * Exit status 0 and one line, or 1 and a line for each thing that does not add up.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -30,14 +30,17 @@
 #include <unistd.h>
 
 #include <linux/futex.h>
+#include <malloc.h>
 
-enum { LOCKS = 4, SLOTS = 8, WORKERS_MAX = 512, SPARES = 4 };
+#include "held.h"
+
+enum { LOCKS = 4, SLOTS = 8, WORKERS_MAX = 512 };
 
 static _Atomic bool stop;
 static _Atomic long failures;
 static _Atomic unsigned long operations;
 
-static void fail(const char *what, long got, long expected)
+void fail(const char *what, long got, long expected)
 {
     atomic_fetch_add(&failures, 1);
     fprintf(stderr, "stress: %s: got %ld, expected %ld\n", what, got, expected);
@@ -447,28 +450,32 @@ static void *work(void *arg)
     return arg;
 }
 
-/* Names in a directory of /proc/self below a number: what watches the process may hold high ones. */
-static long entries_below(const char *path, long most)
-{
-    long n = 0;
-    DIR *d = opendir(path);
-    struct dirent *e;
-    while (d && (e = readdir(d)))
-        if (e->d_name[0] != '.' && atol(e->d_name) < most)
-            n++;
-    if (d)
-        closedir(d);
-    return n;
-}
+/* ---- Rounds ---- */
 
-static long descriptors_open(void)
+static void round_run(unsigned seconds, int n)
 {
-    return entries_below("/proc/self/fd", 1000);
-}
-
-static long os_threads(void)
-{
-    return entries_below("/proc/self/task", LONG_MAX);
+    atomic_store(&stop, false);
+    worker_count = 0;
+    for (int i = 0; i < n; i++) {
+        atomic_fetch_add(&working, 1);
+        if (pthread_create(&workers[i], NULL, work, (void *)(long)(i + 1))) {
+            fail("pthread_create", errno, 0);
+            atomic_fetch_sub(&working, 1);
+            n = i;
+        }
+    }
+    worker_count = n;
+    for (unsigned rest = seconds; (rest = sleep(rest)) > 0;)
+        ; /* a signal ends it early */
+    atomic_store(&stop, true);
+    while (atomic_load(&working))
+        usleep(1000); /* the number of a joined thread is nobody's any more */
+    for (int i = 0; i < n; i++) {
+        void *result;
+        int error = pthread_join(workers[i], &result);
+        if (error || result != (void *)(long)(i + 1))
+            fail("join of a worker", error, 0);
+    }
 }
 
 int main(int argc, char **argv)
@@ -480,37 +487,16 @@ int main(int argc, char **argv)
         fprintf(stderr, "stress: usage: stress SECONDS [SEED [THREADS]]\n");
         return 2;
     }
+    mallopt(M_ARENA_MAX, 1); /* each takes as much address space as a few stacks */
     for (int i = 0; i < LOCKS; i++)
         pthread_mutex_init(&counted[i].lock, NULL);
     sem_init(&places, 0, 3);
     signal(SIGUSR1, on_signal);
 
-    /* The runtime's own descriptors are there before the count. */
-    pthread_t first;
-    pthread_create(&first, NULL, child_thread, NULL);
-    pthread_join(first, NULL);
-    long descriptors = descriptors_open(), threads = os_threads();
-
-    for (int i = 0; i < n; i++) {
-        atomic_fetch_add(&working, 1);
-        if (pthread_create(&workers[i], NULL, work, (void *)(long)(i + 1))) {
-            fail("pthread_create", errno, 0);
-            atomic_fetch_sub(&working, 1);
-            n = i;
-        }
-    }
-    worker_count = n;
-    for (unsigned rest = (unsigned)seconds; (rest = sleep(rest)) > 0;)
-        ; /* a signal ends it early */
-    atomic_store(&stop, true);
-    while (atomic_load(&working))
-        usleep(1000); /* the number of a joined thread is nobody's any more */
-    for (int i = 0; i < n; i++) {
-        void *result;
-        int error = pthread_join(workers[i], &result);
-        if (error || result != (void *)(long)(i + 1))
-            fail("join of a worker", error, 0);
-    }
+    round_run(1, n);
+    struct held before = held_now(0);
+    if (seconds > 1)
+        round_run((unsigned)seconds - 1, n);
 
     long a = 0, left = 0;
     for (int i = 0; i < LOCKS; i++) {
@@ -526,12 +512,8 @@ int main(int argc, char **argv)
         fail("what went through the queue", atomic_load(&got_sum) + left, atomic_load(&put_sum));
     if (atomic_load(&inside) || atomic_load(&readers) || atomic_load(&writers))
         fail("somebody is still inside", 1, 0);
-    if (descriptors_open() != descriptors)
-        fail("descriptors", descriptors_open(), descriptors);
-    for (int i = 0; i < 150 && os_threads() > threads + SPARES; i++)
-        usleep(100000); /* what is idle retires after a while */
-    if (os_threads() > threads + SPARES)
-        fail("OS threads", os_threads(), threads);
+    struct held after = held_now(before.threads);
+    held_compare(&before, &after);
     if (atomic_load(&sent) && !atomic_load(&handled))
         fail("signals handled", 0, atomic_load(&sent));
     if (atomic_load(&operations) < (unsigned long)n)
@@ -539,6 +521,10 @@ int main(int argc, char **argv)
     if (getenv("STRESS_VERBOSE"))
         fprintf(stderr, "stress: %lu operations, %ld signals sent, %ld handled\n",
                 atomic_load(&operations), atomic_load(&sent), atomic_load(&handled));
+    if (getenv("STRESS_VERBOSE"))
+        fprintf(stderr, "stress: %ld descriptors, %ld OS threads, %ld KiB after a second; %ld, %ld, %ld "
+                "at the end\n", before.descriptors, before.threads, before.kib, after.descriptors,
+                after.threads, after.kib);
     printf("stress: %s\n", atomic_load(&failures) ? "failed" : "all adds up");
     return atomic_load(&failures) ? 1 : 0;
 }
