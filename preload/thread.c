@@ -13,6 +13,7 @@
 #include "coro/sys.h"
 #include "hub/debug/debugging.h"
 #include "key.h"
+#include "leaks.h"
 #include "patch.h"
 #include "sched.h"
 
@@ -163,7 +164,10 @@ static bool thread_runtime_start(void)
     sys_2(SYS_prctl, PR_GET_NAME, thread_main.green.name);
     atomic_store(&thread_count, 1);
     attr_refresh();
-    return hub_start(&thread_main.green, sizeof thread_main, &settings) == 0;
+    if (hub_start(&thread_main.green, sizeof thread_main, &settings))
+        return false;
+    leaks_start();
+    return true;
 }
 
 static int thread_create_green(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *),
