@@ -17,24 +17,29 @@ static enum look_state look_state_of(const struct green *g)
     case GREEN_DEAD:
         return LOOK_ENDED;
     default:
-        return g->tls && atomic_load(&g->tls->own) == OWN_DETACHED ? LOOK_DETACHED : LOOK_RUNNING;
+        break;
     }
+    struct green_tls *tls = __atomic_load_n(&g->tls, __ATOMIC_RELAXED);
+    return tls && atomic_load(&tls->own) == OWN_DETACHED ? LOOK_DETACHED : LOOK_RUNNING;
 }
 
+/* It may end meanwhile: its memory stays, but may become zero, so each pointer is read once. */
 void look_at(struct green *g, struct green_look *out)
 {
+    uintptr_t tp = __atomic_load_n(&g->coro.tp, __ATOMIC_RELAXED);
     *out = (struct green_look){.green = g, .id = g->id, .state = look_state_of(g),
-                               .tid = g->coro.tp ? libc_tid(g->coro.tp) : 0,
+                               .tid = tp ? libc_tid(tp) : 0,
                                .waits_for = g->waits_for, .object = g->wait_object,
                                .since = g->wait_since, .switches = g->switches, .ran = g->ran,
                                .deadline = g->timer_slot ? g->deadline : DEADLINE_NEVER};
     memcpy(out->name, g->name, sizeof out->name);
     out->name[sizeof out->name - 1] = 0;
-    const struct carrier *c = g->carrier;
+    const struct carrier *c = __atomic_load_n(&g->carrier, __ATOMIC_RELAXED);
     if (c && out->state != LOOK_PARKED && out->state != LOOK_RUNNABLE)
         out->os_thread = c->tid;
-    if (g->hub)
-        out->hub = g->hub->index;
+    const struct hub *h = __atomic_load_n(&g->hub, __ATOMIC_RELAXED);
+    if (h)
+        out->hub = h->index;
 }
 
 bool look_holds(const struct green_look *l)

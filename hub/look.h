@@ -28,11 +28,11 @@ struct green_look {
 };
 
 /* Who goes through the list of green threads; each has its own place in it. */
-enum look_reader { LOOK_REPORT, LOOK_WATCH, LOOK_CONTROL, LOOK_TRACE, LOOK_READERS };
+enum look_reader { LOOK_REPORT, LOOK_WATCH, LOOK_TRACE, LOOK_FIND, LOOK_READERS };
 
-/* The next n live green threads at most, oldest first; `first` begins anew. 0 at the end. Holds the
- * lock of the list for that long; where it cannot be had within a few milliseconds, goes on without
- * it and says so in *locked (may be NULL). */
+/* The next n live green threads at most, oldest first; `first` begins anew. 0 at the end. Nobody is
+ * kept waiting for more than microseconds. Where the lock of the list cannot be had within a few
+ * milliseconds, goes on without it and says so in *locked (may be NULL). */
 size_t green_slice(enum look_reader reader, struct green_look *out, size_t n, bool first,
                    bool *locked);
 

@@ -13,11 +13,15 @@ static struct lock list_lock;
 static struct green *green_list_head; /* the newest; read by libgreen-gdb.py too */
 static struct green *list_tail;       /* the oldest */
 
+static uint64_t list_changes;         /* counts them; written last of all under the lock */
+
 /* Where green_slice() goes on. */
-static struct {
+static struct list_reader {
     struct green *next;
     uint64_t newest, before; /* the ids to end with, and to go on behind */
 } list_reader[LOOK_READERS];
+
+static struct lock find_lock; /* for the use of list_reader[LOOK_FIND] */
 static size_t list_count, list_peak;
 static uint64_t list_made;
 
@@ -44,6 +48,7 @@ static void list_add(struct green *g)
     g->id = ++list_made;
     if (++list_count > list_peak)
         list_peak = list_count;
+    __atomic_store_n(&list_changes, list_changes + 1, __ATOMIC_RELEASE);
     lock_release(&list_lock);
 }
 
@@ -62,6 +67,7 @@ static void list_remove(struct green *g)
         if (list_reader[i].next == g)
             list_reader[i].next = g->all_prev;
     list_count--;
+    __atomic_store_n(&list_changes, list_changes + 1, __ATOMIC_RELEASE);
     lock_release(&list_lock);
 }
 
@@ -90,45 +96,104 @@ static bool list_lock_soon(void)
     return false;
 }
 
-/* Green threads are never unmapped, so that going on without the lock can miss some or meet some
- * twice, and nothing worse; ids only grow on the way from the oldest, which ends it. */
+/* One that was met on the way through the list, and its id then. */
+struct met {
+    struct green *green;
+    uint64_t id;
+};
+
+/* Up to n of those that follow; in *next who comes behind them. Green threads are never unmapped,
+ * so that this may be done without the lock: when the list changed meanwhile, what was met is
+ * nonsense and nothing worse; ids only grow on the way from the oldest, which ends it. */
+static size_t list_walk(const struct list_reader *r, struct met *met, size_t n, struct green **next)
+{
+    size_t got = 0;
+    uint64_t before = r->before;
+    struct green *g = __atomic_load_n(&r->next, __ATOMIC_RELAXED);
+    while (g && got < n && g->id <= r->newest && g->id > before) {
+        before = g->id;
+        met[got++] = (struct met){g, before};
+        g = __atomic_load_n(&g->all_prev, __ATOMIC_RELAXED);
+    }
+    *next = g;
+    return got;
+}
+
+/* The next portion for a reader. The walk takes microseconds, and a reader that is preempted in it
+ * must not keep others waiting: it is made without the lock, which is then held for some
+ * nanoseconds, and counts if the list is as it was. Where that changes all the time, a few are met
+ * under the lock. */
+static size_t list_portion(struct list_reader *r, struct met *met, size_t n, bool *locked)
+{
+    enum { TRIES = 8, FEW = 8 };
+    for (int tries = 0;; tries++) {
+        struct green *next;
+        uint64_t changes = __atomic_load_n(&list_changes, __ATOMIC_ACQUIRE);
+        size_t got = list_walk(r, met, n, &next);
+        bool have = list_lock_soon(), same = changes == list_changes;
+        if (have && !same && tries == TRIES) {
+            got = list_walk(r, met, FEW, &next);
+            same = true;
+        }
+        if (!have || same) {
+            r->next = got ? next : NULL;
+            r->before = got ? met[got - 1].id : r->before;
+        }
+        if (have)
+            lock_release(&list_lock);
+        if (locked)
+            *locked = have;
+        if (!have || same)
+            return got;
+    }
+}
+
+static void list_begin(struct list_reader *r)
+{
+    bool have = list_lock_soon();
+    *r = (struct list_reader){.next = list_tail, .newest = list_made};
+    if (have)
+        lock_release(&list_lock);
+}
+
 size_t green_slice(enum look_reader reader, struct green_look *out, size_t n, bool first,
                    bool *locked)
 {
-    size_t got = 0;
-    bool have = list_lock_soon();
-    if (locked)
-        *locked = have;
-    if (first) {
-        list_reader[reader].next = list_tail;
-        list_reader[reader].newest = list_made;
-        list_reader[reader].before = 0;
+    enum { PORTION = 64 };
+    struct met met[PORTION];
+    struct list_reader *r = &list_reader[reader];
+    if (first)
+        list_begin(r);
+    for (;;) {
+        size_t met_now = list_portion(r, met, n < PORTION ? n : PORTION, locked), got = 0;
+        for (size_t i = 0; i < met_now; i++) {
+            look_at(met[i].green, &out[got]);
+            got += out[got].id == met[i].id; /* else it has ended, and is another one */
+        }
+        if (got || !met_now)
+            return got;
     }
-    struct green *g = list_reader[reader].next;
-    while (g && got < n && g->id <= list_reader[reader].newest &&
-           g->id > list_reader[reader].before) {
-        list_reader[reader].before = g->id;
-        look_at(g, &out[got++]);
-        g = g->all_prev;
-    }
-    list_reader[reader].next = got ? g : NULL;
-    if (have)
-        lock_release(&list_lock);
-    return got;
 }
 
 bool green_find(uint64_t id, pid_t tid, struct green_look *out)
 {
-    bool found = false, locked = list_lock_soon();
-    struct green *g = list_tail;
-    for (uint64_t before = 0; g && !found && g->id > before; g = g->all_prev) {
-        before = g->id;
-        found = id ? g->id == id : libc_tid(g->coro.tp) == tid;
-        if (found)
-            look_at(g, out);
+    struct met met[64];
+    struct list_reader *r = &list_reader[LOOK_FIND];
+    bool found = false;
+    size_t n;
+    lock_acquire(&find_lock);
+    list_begin(r);
+    while (!found && (n = list_portion(r, met, sizeof met / sizeof *met, NULL))) {
+        for (size_t i = 0; i < n && !found; i++) {
+            if (id && met[i].id != id)
+                continue;
+            look_at(met[i].green, out);
+            found = out->id == met[i].id && (id || out->tid == tid);
+        }
+        if (id && met[n - 1].id >= id)
+            break;
     }
-    if (locked)
-        lock_release(&list_lock);
+    lock_release(&find_lock);
     return found;
 }
 
@@ -296,6 +361,7 @@ static _Noreturn void fork_failed(void)
 static void list_fork(struct green *g)
 {
     lock_init(&list_lock);
+    lock_init(&find_lock);
     green_list_head = list_tail = g;
     memset(list_reader, 0, sizeof list_reader);
     list_count = list_peak = g ? 1 : 0;

@@ -244,6 +244,14 @@ def show(g):
         gdb.invalidate_cached_frames()
 
 
+def own_frames():
+    """How many frames are the selected thread's own: one, and those of functions inlined into it."""
+    count, frame = 1, gdb.newest_frame()
+    while frame.type() == gdb.INLINE_FRAME:
+        count, frame = count + 1, frame.older()
+    return count
+
+
 def os_thread(tid):
     for thread in gdb.selected_inferior().threads():
         if thread.ptid[1] == tid or thread.ptid[2] == tid:
@@ -265,9 +273,7 @@ def backtrace(g):
             print(gdb.execute("bt", to_string=True), end="")
             return
         show(g)
-        text = gdb.execute("bt", to_string=True).splitlines()
-        # Frame 0 is the selected thread's own.
-        for line in text[1:]:
+        for line in gdb.execute("bt", to_string=True).splitlines()[own_frames():]:
             print(line)
     finally:
         show(None)
@@ -386,7 +392,7 @@ class GreenFrame(gdb.Command):
                 thread.switch()
         else:
             show(g)
-            gdb.execute("frame 1", to_string=True)
+            gdb.execute("frame %d" % own_frames(), to_string=True)
         gdb.execute("frame")
 
 

@@ -216,6 +216,16 @@ def test_twenty_thousand_threads_in_slices():
         contains(ctl(run.pid, "locks", place=place), "condition     20000", "locks")
 
 
+def test_threads_that_come_and_go_hide_none_that_stays():
+    with runtime() as place, started(place, program("many"), "3000", "churn") as run:
+        for _ in range(5):
+            ids = [int(line.split()[0]) for line in ctl(run.pid, "ps", place=place).splitlines()[1:]]
+            check(ids == sorted(set(ids)), "an id comes twice, or before a lower one")
+            check(ids[:3001] == list(range(1, 3002)), "somebody is missing")
+        contains(ctl(run.pid, "bt", 2900, place=place), " body+", "bt of one of them")
+        check(run.running(), run.stderr())
+
+
 def test_a_forked_child_has_a_socket_of_its_own():
     with runtime() as place, started(place, program("forks")) as run:
         child = int(run.line())

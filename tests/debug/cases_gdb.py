@@ -36,6 +36,7 @@ def test_green_threads_bt_and_frame_on_a_live_process():
         same_as_a_dump(text)
         for function in ("wait_in_recv", "locker", "waiter", "sleeps", "joiner", "compute", "main"):
             contains(text, f" {function} (", "green bt all")
+        check(re.search(r"\(receiver\), parked:\n#\d+ +0x\w+ in sched_", text), text)
         check(run.running(), "the program ended")
         run.process.stdin.close()
         check(run.finish() == 0, "the program did not go on")

@@ -1,5 +1,6 @@
-/* As many green threads as the first argument says, all asleep; each line on stdin is answered by the
- * longest time that main's loop of 1 ms sleeps was late since the last, in microseconds. */
+/* many N [churn]: N green threads, all asleep; with "churn" main makes and joins others without
+ * end. Each line on stdin is answered by the longest time that main's loop, of 1 ms sleeps without
+ * "churn", was late since the last, in microseconds. */
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -18,6 +19,21 @@ static void *body(void *unused)
     for (;;)
         pthread_cond_wait(&never, &lock);
     return NULL;
+}
+
+static void *nothing(void *unused)
+{
+    return unused;
+}
+
+/* One turn of main's loop. */
+static void turn(int churn, const pthread_attr_t *attr)
+{
+    pthread_t t;
+    if (!churn)
+        usleep(1000);
+    else if (pthread_create(&t, attr, nothing, NULL) == 0)
+        pthread_join(t, NULL);
 }
 
 static long now_us(void)
@@ -48,8 +64,8 @@ int main(int argc, char **argv)
         struct pollfd p = {.fd = 0, .events = POLLIN};
         char line[64];
         long before = now_us();
-        usleep(1000);
-        long late = now_us() - before - 1000;
+        turn(argc > 2, &attr);
+        long late = now_us() - before - (argc > 2 ? 0 : 1000);
         worst = late > worst ? late : worst;
         if (poll(&p, 1, 0) > 0) {
             ssize_t n = read(0, line, sizeof line);
