@@ -16,13 +16,14 @@
 #include "hub/look.h"
 #include "preload/config.h"
 
-enum { HUBS = 256, LOST = 64, PLACES = 256, FRAMES = 32, KEY_FRAMES = 8, SUMMARY = 160 };
+enum { HUBS = 256, LOST = 64, PLACES = 256, FRAMES = 32, KEY_FRAMES = 8, SUMMARY = 160, TRIES = 8 };
 
 struct stint {
     struct green *green; /* NULL: none */
     uint64_t switches;   /* of the hub, or of the green thread once it has lost its hub */
     int64_t since;
     int place; /* of places[] + 1, once reported; 0: not yet, -1: looked at, and there was nothing */
+    int tries; /* times that it was looked at and did not answer */
 };
 
 /* Of the watch thread. */
@@ -44,7 +45,7 @@ static int places_used;
 /* ---- The report ---------------------------------------------------------------------------------- */
 
 struct blocking_job {
-    const struct stint *stint;
+    struct stint *stint;
     struct green_look look;
     int64_t now;
     int place;
@@ -119,8 +120,11 @@ static void blocking_report(void *arg)
     struct capture_call call;
     report_begin();
     job->place = -1;
-    if (!capture(job->look.os_thread, &regs, &call))
+    if (!capture(job->look.os_thread, &regs, &call)) {
+        if (++job->stint->tries < TRIES)
+            job->place = 0; /* a busy machine has not let it run */
         return;
+    }
     bool same = look_holds(&job->look);
     size_t n = same ? unwind_walk(&regs, pcs, FRAMES) : 0;
     capture_release();
@@ -149,7 +153,7 @@ static void stint_look(struct stint *s, int64_t now)
     if (!s->place) {
         struct blocking_job job = {.stint = s, .now = now};
         look_at(s->green, &job.look);
-        if (!job.look.os_thread || !report_run(blocking_report, &job, true))
+        if (!job.look.os_thread || report_is_awaited() || !report_run(blocking_report, &job, true))
             return;
         s->place = job.place;
     }

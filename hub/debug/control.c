@@ -19,7 +19,7 @@
 #include "hub/hub.h"
 #include "preload/config.h"
 
-enum { CONTROL_STACK = 128 * 1024, ASK_MS = 2000, SEND_MS = 10000, BUSY_TRIES = 200 };
+enum { CONTROL_STACK = 128 * 1024, ASK_MS = 2000, SEND_MS = 10000, BUSY_MS = 2000 };
 
 /* Written by whoever set control_open; the path is read at exit. */
 static _Atomic bool control_open;
@@ -202,13 +202,7 @@ static void control_answer(int fd, const char *line)
     }
     memory = fd_make_private(memory);
     struct answer a = {.fd = memory, .line = line};
-    bool made = false;
-    for (int tries = 0; !made && tries < BUSY_TRIES; tries++) {
-        struct timespec ts = {0, 10000000};
-        made = report_run(answer_report, &a, true);
-        if (!made)
-            sys_2(SYS_nanosleep, &ts, 0);
-    }
+    bool made = report_run_within(BUSY_MS, answer_report, &a);
     if (!made)
         control_send(fd, busy, sizeof busy - 1);
     long n;

@@ -17,6 +17,7 @@ enum { REPORT_STACK = 96 * 1024, REPORT_TAKEN = -1 };
 
 /* The reporter's id, 0 when there is none: the kernel clears it when the stack is out of use. */
 static _Atomic int report_thread;
+static _Atomic bool report_awaited; /* somebody is in report_run_within() */
 static char report_stack[REPORT_STACK] __attribute__((aligned(64)));
 
 static struct {
@@ -56,6 +57,25 @@ bool report_run(void (*fn)(void *arg), void *arg, bool wait)
     return true;
 }
 
+bool report_run_within(int ms, void (*fn)(void *arg), void *arg)
+{
+    enum { TRY_MS = 5 };
+    struct timespec ts = {0, TRY_MS * 1000000L};
+    atomic_store(&report_awaited, true);
+    bool made = report_run(fn, arg, true);
+    for (int waited = 0; !made && waited < ms; waited += TRY_MS) {
+        sys_2(SYS_nanosleep, &ts, 0);
+        made = report_run(fn, arg, true);
+    }
+    atomic_store(&report_awaited, false);
+    return made;
+}
+
+bool report_is_awaited(void)
+{
+    return atomic_load(&report_awaited);
+}
+
 void report_begin(void)
 {
     modules_load();
@@ -66,4 +86,5 @@ void report_begin(void)
 void report_fork(void)
 {
     atomic_store(&report_thread, 0);
+    atomic_store(&report_awaited, false);
 }

@@ -15,6 +15,11 @@
  * made. Async-signal-safe. With `wait` false, arg must outlive it. */
 bool report_run(void (*fn)(void *arg), void *arg, bool wait);
 
+/* The same for somebody who was asked and waits: tries for up to `ms` milliseconds, and those who
+ * report of their own accord and see report_is_awaited() let it go first. One caller at a time. */
+bool report_run_within(int ms, void (*fn)(void *arg), void *arg);
+bool report_is_awaited(void);
+
 /* In the reporter: read anew what is mapped. First of all. */
 void report_begin(void);
 

@@ -226,6 +226,16 @@ def test_threads_that_come_and_go_hide_none_that_stays():
         check(run.running(), run.stderr())
 
 
+def test_it_is_answered_while_somebody_blocks_all_the_time():
+    with runtime() as place, started(place, program("grabs"),
+                                     options=("--control", "--detect-blocking=1")) as run:
+        until(lambda: "has kept its carrier" in run.stderr(), "a report")
+        for _ in range(10):
+            begun = time.monotonic()
+            contains(ctl(run.pid, "ps", place=place), "grabs", "ps")
+            check(time.monotonic() - begun < 5, "it took too long")
+
+
 def test_a_forked_child_has_a_socket_of_its_own():
     with runtime() as place, started(place, program("forks")) as run:
         child = int(run.line())
