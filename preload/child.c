@@ -1,5 +1,5 @@
 /* Waiting for children. A known child that ends is waited for by its pidfd on the hub; any child,
- * groups, and stops, which pidfds do not report, by a real call that hands the hub off (under
+ * groups, and stops (a tracer's too), which pidfds do not report, by a real call that hands the hub off (under
  * --strict, where nothing is handed off, on a native helper thread). */
 #include <errno.h>
 #include <sys/resource.h>
@@ -15,6 +15,7 @@
 #include "preload/patch.h"
 #include "preload/blocking.h"
 #include "preload/cancel.h"
+#include "preload/tracer.h"
 
 struct wait_call {
     idtype_t type;
@@ -89,7 +90,7 @@ static long wait_green(struct wait_call *c)
                 green_futile();
             return r;
         }
-        if (c->type == P_PID && !(c->options & (WSTOPPED | WCONTINUED))) {
+        if (c->type == P_PID && !(c->options & (WSTOPPED | WCONTINUED)) && !tracer_waits()) {
             if (wait_by_pidfd((pid_t)c->id, &r)) {
                 if (r < 0)
                     return r;

@@ -16,10 +16,10 @@
 #include "preload/patch.h"
 #include "preload/signal.h"
 #include "preload/syslog.h"
-#include "preload/thread.h"
 #include "preload/sched.h"
 #include "preload/stats.h"
 #include "preload/thread.h"
+#include "preload/tracer.h"
 
 static void fork_child(void)
 {
@@ -43,6 +43,7 @@ void fork_start(void)
 pid_t green_fork(void)
 {
     PASS_UNLESS_GREEN(fork);
+    tracer_forks();
     pid_t pid = real.fork();
     if (pid > 0) {
         green_forked();
@@ -55,6 +56,7 @@ pid_t green_fork(void)
 pid_t green__Fork(void)
 {
     PASS_UNLESS_GREEN(_Fork);
+    tracer_forks();
     pid_t pid = real._Fork();
     if (pid == 0) {
         fork_child();
@@ -84,8 +86,10 @@ _Static_assert(offsetof(struct green_tls, own) == 0, "and finds it first in gree
 
 void vfork_begin(void)
 {
-    if (!patch_passes(PATCH_vfork))
-        call_begin();
+    if (patch_passes(PATCH_vfork))
+        return;
+    tracer_forks();
+    call_begin();
 }
 
 void vfork_end(void)

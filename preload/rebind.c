@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "coro/sys.h"
@@ -163,6 +164,35 @@ static void rebind_table(const struct rebind_object *object, const ElfW(Rela) * 
         if (ours && rebind_leads_to_libc(object, slot, name, to))
             rebind_store(object, slot, ours);
     }
+}
+
+static bool rebind_table_refers(const struct rebind_object *object, const ElfW(Rela) * table,
+                                size_t size, const char *name)
+{
+    for (size_t i = 0; table && i < size / sizeof *table; i++) {
+        const ElfW(Sym) *symbol = &object->symbols[ELF64_R_SYM(table[i].r_info)];
+        if (symbol->st_shndx == SHN_UNDEF && !strcmp(object->strings + symbol->st_name, name))
+            return true;
+    }
+    return false;
+}
+
+bool rebind_refers(const char *name)
+{
+    struct rebind_list list = {0};
+    const struct link_map *us = rebind_holder(_DYNAMIC);
+    dl_iterate_phdr(rebind_note, &list);
+    for (unsigned i = 0; i < list.count; i++) {
+        struct rebind_object object = {.map = rebind_holder(list.dynamic[i])};
+        if (!object.map || object.map == us)
+            continue;
+        rebind_open(&object);
+        if (object.symbols && object.strings &&
+            (rebind_table_refers(&object, object.jumps, object.jumps_size, name) ||
+             rebind_table_refers(&object, object.relocations, object.relocations_size, name)))
+            return true;
+    }
+    return false;
 }
 
 unsigned rebind_count(void)

@@ -1,8 +1,14 @@
-/* Libraries opened with RTLD_DEEPBIND. */
+/* What the loaded objects refer to, and libraries opened with RTLD_DEEPBIND. */
 #ifndef PRELOAD_REBIND_H
 #define PRELOAD_REBIND_H
 
+#include <stdbool.h>
+
 #pragma GCC visibility push(hidden)
+
+/* Does the program, or a library that is loaded now, refer to this symbol? libgreen does not count.
+ * Takes the loader's lock: outside the runtime. */
+bool rebind_refers(const char *name);
 
 /* How many objects are loaded now: for rebind_since(). */
 unsigned rebind_count(void);

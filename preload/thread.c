@@ -16,6 +16,7 @@
 #include "leaks.h"
 #include "patch.h"
 #include "sched.h"
+#include "tracer.h"
 
 uint32_t thread_epoch;
 
@@ -167,6 +168,7 @@ static bool thread_runtime_start(void)
     if (hub_start(&thread_main.green, sizeof thread_main, &settings))
         return false;
     leaks_start();
+    tracer_start();
     return true;
 }
 
