@@ -77,12 +77,17 @@ struct hub {
     struct hub_command *commands;        /* from other threads */
     struct resolver *resolver;           /* NULL before the first name; holder */
     unsigned index;                      /* immutable */
+    int64_t turn_ns;                     /* mean length of late turns, with several hubs; holder */
+    int64_t busy_since;                  /* when it last woke from a sleep; holder */
+    uint64_t measured_switches;          /* at the last poll; holder */
     bool (*release)(struct green *);     /* for AFTER_EXIT; holder */
     /* monitor only */
     uint64_t seen_switches;
     int64_t stuck_since;
     int64_t stuck_cpu;       /* CPU time of its OS thread at the last look */
     int64_t stuck_cpu_first; /* and when it was first seen at the same switch */
+    pid_t waits_tid;         /* its OS thread, if that was seen to wait for a processor, */
+    int64_t waits_cpu;       /* and its CPU time then */
     /* figures; holder writes */
     uint64_t polls, parks, detaches, rejoins, handoffs;
 };

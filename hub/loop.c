@@ -190,15 +190,50 @@ int evglue_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
 
 /* ---- The hub's context ---- */
 
+/* ---- With several hubs ---- */
+
+/* To go to another hub costs a thread about as much as a short turn: its watchers are set up anew, and the
+ * other carrier is woken. Worth it at once are turns of such a length and so long a queue of them; for
+ * shorter ones, where this hub has not slept for a while and the other has done nothing else. */
+enum {
+    SHARE_TURN_NS = 20000,
+    SHARE_QUEUE_NS = 100000,
+    SHARE_BUSY_NS = 10000000,
+    SHARE_IDLE_NS = 5000000,
+    SLEPT_NS = 50000, /* a poll that took longer has waited */
+};
+
+/* Before a poll: how long were the turns since the last one? */
+static int64_t hub_measure(struct hub *h)
+{
+    int64_t now = clock_now();
+    uint64_t switches = atomic_load_explicit(&h->switches, memory_order_relaxed);
+    uint64_t turns = switches - h->measured_switches;
+    if (turns)
+        h->turn_ns = (3 * h->turn_ns + (now - h->now) / (int64_t)turns) / 4;
+    h->measured_switches = switches;
+    return now;
+}
+
+static bool hub_shares_with(const struct hub *h, struct hub *other)
+{
+    if (!(atomic_load_explicit(&other->listening, memory_order_relaxed) & LISTEN_HUB))
+        return false;
+    if (h->turn_ns >= SHARE_TURN_NS)
+        return h->turn_ns * (int64_t)h->run_length >= SHARE_QUEUE_NS;
+    return h->now - h->busy_since >= SHARE_BUSY_NS &&
+           h->now - __atomic_load_n(&other->now, __ATOMIC_RELAXED) >= SHARE_IDLE_NS;
+}
+
+/* Give half of a backlog to a hub that sleeps. */
 static void hub_share(struct hub *h)
 {
-    /* With several hubs: give half of a backlog to one that sleeps. */
     unsigned n = atomic_load_explicit(&hub_count, memory_order_relaxed);
     if (n < 2 || h->run_length < 2)
         return;
     for (unsigned i = 1; i < n; i++) {
         struct hub *other = hub_all[(h->index + i) % n];
-        if (!(atomic_load_explicit(&other->listening, memory_order_relaxed) & LISTEN_HUB))
+        if (!hub_shares_with(h, other))
             continue;
         size_t give = h->run_length / 2;
         for (size_t k = 0; k < give; k++) {
@@ -218,6 +253,8 @@ static void hub_share(struct hub *h)
 /* Wait for what libev knows of, or, when somebody is runnable, only look. */
 static void hub_poll(struct hub *h)
 {
+    bool shares = atomic_load_explicit(&hub_count, memory_order_relaxed) > 1;
+    int64_t before = shares ? hub_measure(h) : 0;
     sched_drain_remote(h);
     hub_commands_run(h);
     ev_run(h->loop, h->run_head ? EVRUN_NOWAIT : EVRUN_ONCE);
@@ -225,7 +262,11 @@ static void hub_poll(struct hub *h)
     h->now = clock_now();
     timer_expire(h, h->now);
     sched_drain_remote(h);
-    hub_share(h);
+    if (shares) {
+        if (h->now - before > SLEPT_NS)
+            h->busy_since = h->now;
+        hub_share(h);
+    }
     /* Everybody who is runnable now has a turn before the next poll: a descriptor that was reported
      * and not read yet would only be reported again. */
     size_t turns = h->run_length < SWITCH_BUDGET_MAX ? h->run_length : SWITCH_BUDGET_MAX;

@@ -28,6 +28,7 @@ enum {
     HURRY_LOOKS = 16,       /* where one blocks, others often do in the same moment */
     STEADY_TICK_NS = 2500000, /* while every hub was seen to switch at so many looks in a row */
     STEADY_LOOKS = 8,
+    SPARE_AFTER_NS = 20000000, /* after a thread that computes lost its hub: it mostly comes back soon */
     MONITOR_STACK = 64 * 1024,
 };
 
@@ -132,7 +133,21 @@ static void monitor_request(struct green *g)
 
 enum verdict { HUB_ASLEEP, HUB_BUSY, HUB_WATCHED, HUB_SWITCHES };
 
-static int monitor_hurry; /* looks to go at the quick pace; the monitor's own */
+/* The monitor's own. */
+static int monitor_hurry;     /* looks to go at the quick pace */
+static int64_t monitor_spare; /* when a new spare is made, if there is none by then */
+
+/* A thread that was seen to wait for a processor and has not had one since still waits for it: to fall
+ * asleep it would have had to run. */
+static bool monitor_sleeps(struct hub *h, const struct carrier *c, int64_t cpu)
+{
+    if (h->waits_tid == c->tid && h->waits_cpu == cpu)
+        return false;
+    int sleeps = thread_sleeps(c->tid);
+    h->waits_tid = sleeps == 0 ? c->tid : 0;
+    h->waits_cpu = cpu;
+    return sleeps > 0;
+}
 
 static enum verdict monitor_look(struct hub *h, int64_t now)
 {
@@ -148,15 +163,18 @@ static enum verdict monitor_look(struct hub *h, int64_t now)
         return HUB_SWITCHES;
     }
     int64_t cpu = thread_cpu_ns(c->tid);
-    bool asleep = cpu == h->stuck_cpu && thread_sleeps(c->tid);
+    bool asleep = cpu == h->stuck_cpu && monitor_sleeps(h, c, cpu);
     h->stuck_cpu = cpu;
     if (!work_due(h, now))
         return asleep ? HUB_WATCHED : HUB_BUSY;
     /* A thread computes for as long as it had a processor, not for as long as it waited for one. */
     int64_t busy = cpu - h->stuck_cpu_first, since = now - h->stuck_since;
-    if (asleep || busy >= hub_settings.handoff || since >= WAITED * hub_settings.handoff)
-        monitor_hurry = monitor_take(h, g) && asleep ? HURRY_LOOKS : monitor_hurry;
-    else if (busy >= hub_settings.handoff / 2)
+    if (asleep || busy >= hub_settings.handoff || since >= WAITED * hub_settings.handoff) {
+        bool lacks = !carrier_spares();
+        bool taken = monitor_take(h, g);
+        monitor_hurry = taken && asleep ? HURRY_LOOKS : monitor_hurry;
+        monitor_spare = taken && !asleep ? now + SPARE_AFTER_NS : lacks ? 0 : monitor_spare;
+    } else if (busy >= hub_settings.handoff / 2)
         monitor_request(g);
     return HUB_BUSY;
 }
@@ -256,9 +274,9 @@ static void *monitor_main(void *unused)
         }
     int idle = 0, steady = 0;
     for (;;) {
-        if (!carrier_spares())
-            carrier_spawn(NULL);
         int64_t now = clock_now();
+        if (!carrier_spares() && now >= monitor_spare)
+            carrier_spawn(NULL);
         unsigned n = atomic_load(&hub_count);
         bool asleep = true, watched = true, switches = true;
         for (unsigned i = 0; i < n; i++) {

@@ -1,7 +1,7 @@
 /* Does an OS thread sleep in the kernel? Only /proc says so, and to read it takes a descriptor: opened in
  * the process's table it would have for a moment the number that the program expects to get next, and
  * where the program has used all of its descriptors there would be none. So a thread with a table of its
- * own, which is empty, looks. It is made when somebody asks, ends when nobody has asked for a while, and
+ * own, which is empty, looks. It is made when somebody asks, ends when nobody asks again at once, and
  * uses no libc at all: no malloc, whose lock may be held by the very thread that it is asked about, and
  * no thread-local storage.
  */
@@ -13,6 +13,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
@@ -21,7 +22,7 @@
 
 enum {
     STACK = 16 * 1024,
-    LINGER_NS = 10000000,
+    LINGER_NS = 200000,
     PATIENCE_NS = 1000000, /* whoever has to wait longer for a processor is not the only one */
     LEAVES = -1,
 };
@@ -136,19 +137,20 @@ static int64_t now_ns(void)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-bool thread_sleeps(pid_t tid)
+int thread_sleeps(pid_t tid)
 {
-    bool sleeps = false;
+    int sleeps = -1;
     atomic_store(&looker.asking, 1);
     if (!atomic_load(&looker.barred)) {
         int64_t until = now_ns() + PATIENCE_NS, left = PATIENCE_NS;
         int answer = 0;
-        sleeps = !looker_ask(tid);
-        while (!sleeps && (answer = atomic_load(&looker.answer)) != tid && answer != -tid && left > 0) {
+        bool asked = looker_ask(tid);
+        while (asked && (answer = atomic_load(&looker.answer)) != tid && answer != -tid && left > 0) {
             futex_wait(&looker.answer, answer, left, FUTEX_PRIVATE_FLAG);
             left = until - now_ns();
         }
-        sleeps |= answer == tid;
+        if (!asked || answer == tid || answer == -tid)
+            sleeps = !asked || answer == tid;
     }
     atomic_store(&looker.asking, 0);
     return sleeps;

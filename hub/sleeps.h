@@ -2,13 +2,12 @@
 #ifndef HUB_SLEEPS_H
 #define HUB_SLEEPS_H
 
-#include <stdbool.h>
 #include <sys/types.h>
 
-/* Asks the kernel; false also when no answer came within a millisecond, true when there is none to be
- * had. Of a thread whose processor clock stands still: so it sleeps, or waits for a processor. Uses no
+/* Asks the kernel, of a thread whose processor clock stands still: 1, it sleeps; 0, it waits for a
+ * processor; -1, no answer came within a millisecond. 1 also where no answer is to be had at all. Uses no
  * descriptor of the process's. The monitor's thread only. */
-bool thread_sleeps(pid_t tid);
+int thread_sleeps(pid_t tid);
 
 /* From bar to unbar the runtime has no OS thread that libc does not know of and so could not give other
  * credentials. May sleep for a moment; nests. Any thread. */

@@ -338,6 +338,21 @@ def bench_carriers(_scale):
     return [Cell("time on the clock", "ms", "ms", systems, [Goal(1 / 1.8, "strict", system="2 carriers")])]
 
 
+def echo_carriers(count, connections, scale):
+    """Echo by a server on all cores, beside the load."""
+    port = free_port()
+    command = [*measure.LAUNCHER, "--carriers", str(count), *measure.ECHO_SERVERS["green"], str(port)]
+    with Server("native", command, port, cores=set(measure.CORES)) as server:
+        return load(server, "-c", connections, "--warm", scale.seconds(1), "-t", scale.seconds(3))
+
+
+def bench_echo_carriers(scale):
+    """64-byte echo with two carriers against one: server processor time per request"""
+    return [Cell(f"{n:,} connections", "us", "server_us_per_request",
+                 {"green": lambda n=n: echo_carriers(1, n, scale), "2 carriers": lambda n=n: echo_carriers(2, n, scale)},
+                 [Goal(1.15, "green", system="2 carriers")]) for n in (100, 1000)]
+
+
 def bench_strict(scale):
     """What handoff costs a program that never needs it"""
     cells = []

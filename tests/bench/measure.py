@@ -110,13 +110,13 @@ def free_port():
 
 
 class Server:
-    """A server on the server core, for a `with` block; ends with it."""
+    """A server on the server core, or on these, for a `with` block; ends with it."""
 
-    def __init__(self, system, command, port, **popen):
+    def __init__(self, system, command, port, cores=None, **popen):
         self.port = port
         self.process = subprocess.Popen(prefixed(system, command), stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-                                        preexec_fn=pinned(SERVER_CORES), env=environment(), **popen)
+                                        preexec_fn=pinned(cores or SERVER_CORES), env=environment(), **popen)
 
     def __enter__(self):
         deadline = time.monotonic() + 20
