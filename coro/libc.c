@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "coro/coro.h"
+#include "coro/libc_malloc.h"
 #include "coro/libc_pthread.h"
 #include "coro/libc_tls.h"
 #include "coro/lock.h"
@@ -255,6 +256,7 @@ const char *libc_check(void)
         return wrong("TLS:", why);
     if ((why = find_tls(tp)))
         return why;
+    libc_malloc_start(tp);
 
     size_t size, align;
     libc.get_tls_static_info(&size, &align);
@@ -360,6 +362,7 @@ void libc_thread_end(void)
     struct libc_pthread *p = libc_pthread_at(tp);
     if (p->res.nscount)
         libc.res_nclose(&p->res);
+    libc_malloc_end(tp);
 }
 
 void libc_run_tls_dtors(void)

@@ -32,7 +32,7 @@ bool libc_stacks_executable(void);
 int libc_tcb_init(uintptr_t tp);
 
 /* Make the control block of a finished thread as new: TLS images, errno, locale, keys,
- * cancellation, robust list; malloc's cache and libc's own buffers stay. May call free. */
+ * cancellation, robust list; libc's own buffers stay. May call free. */
 void libc_tcb_reset(uintptr_t tp);
 
 /* What pthread_getattr_np() and the unwinder read: the stack's end must lie above every frame. */
@@ -52,8 +52,8 @@ void *libc_run(void *(*fn)(void *), void *arg);
 int libc_run_main(int (*fn)(int, char **, char **), int argc, char **argv, char **envp,
                   bool *exited);
 
-/* What libc's own thread exit frees, as far as it can be had without losing malloc's cache: the last
- * dlerror() message, the resolver's sockets. Called by the thread, last of all. */
+/* What libc's own thread exit frees: the last dlerror() message, the resolver's sockets, malloc's
+ * cache. Called by the thread, last of all. */
 void libc_thread_end(void);
 
 /* Run C++ and Rust thread_local destructors of the calling thread. */
