@@ -38,6 +38,12 @@ bool hub_strict(void); /* one carrier and no handoff */
 struct green *green_new(const struct coro_attr *attr, void (*entry)(struct green *g));
 void green_launch(struct green *g);
 
+/* Before another green thread is made: who launches many without ever waiting lets those run that it
+ * has launched, as they would natively, or a server that accepts from a full queue has all of its
+ * connections' threads at once. Not after the launch: a program may rely, wrongly, on a new thread to
+ * begin somewhat later. May switch. */
+void green_launch_pace(void);
+
 /* End the calling green thread; its memory may be reused as soon as release(g) (called by the hub
  * after the switch, on the hub's side of things; may be NULL) returned true, else when somebody
  * calls green_release(). Does not return. */

@@ -81,6 +81,8 @@ struct hub {
     int64_t busy_since;                  /* when it last woke from a sleep; holder */
     uint64_t measured_switches;          /* at the last poll; holder */
     bool (*release)(struct green *);     /* for AFTER_EXIT; holder */
+    uint64_t launch_turn;                /* the value of `switches` when one was last launched; holder */
+    unsigned launches;                   /* how many were launched at that turn; holder */
     /* monitor only */
     uint64_t seen_switches;
     int64_t stuck_since;

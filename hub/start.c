@@ -318,6 +318,11 @@ void green_launch(struct green *g)
     deliver_mask_added(g->mask);
     struct hub *held = hub_held();
     struct hub *h = held;
+    if (held) {
+        uint64_t turn_now = atomic_load_explicit(&held->switches, memory_order_relaxed);
+        held->launches = held->launch_turn == turn_now ? held->launches + 1 : 1;
+        held->launch_turn = turn_now;
+    }
     if (n > 1 || !h)
         h = hub_all[atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed) % n];
     g->hub = h;
@@ -325,6 +330,19 @@ void green_launch(struct green *g)
         sched_push(h, g);
     else
         sched_push_remote(h, g);
+    leave();
+}
+
+void green_launch_pace(void)
+{
+    enum { LAUNCHES_AHEAD = 32 };
+    struct green *g = enter();
+    struct hub *h = hub_held();
+    if (h && h->launches >= LAUNCHES_AHEAD &&
+        h->launch_turn == atomic_load_explicit(&h->switches, memory_order_relaxed)) {
+        atomic_store_explicit(&g->state, GREEN_RUNNABLE, memory_order_relaxed);
+        sched_switch(g, AFTER_YIELD);
+    }
     leave();
 }
 

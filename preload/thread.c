@@ -184,6 +184,7 @@ static int thread_create_green(pthread_t *id, const pthread_attr_t *attr, void *
     if (error)
         return error;
 
+    green_launch_pace();
     struct green *g = green_new(&a.coro, thread_entry);
     if (!g)
         return errno == ENOMEM ? EAGAIN : errno;
