@@ -40,7 +40,8 @@ static const char usage[] =
     "    --stall N           N more connections that say half a request and stay\n"
     "    --connecting N      at most N in the act of connecting (64)\n"
     "  how\n"
-    "    --tls               TLS; --resume: offer the last session\n"
+    "    --tls               TLS; --tls12: no later than 1.2; --resume: offer the last session\n"
+    "    --rekey             new keys before each request: renegotiate under 1.2\n"
     "    --socks5 HOST:PORT  through a SOCKS5 proxy\n"
     "    --proxy HOST:PORT   through an HTTP proxy (absolute URI)\n"
     "    --ask-close         send Connection: close\n"
@@ -130,7 +131,7 @@ static double number(const char *text)
 }
 
 enum { OPT_ECHO = 256, OPT_HTTP, OPT_EXPECT, OPT_STORM, OPT_WARM, OPT_PER, OPT_ACTIVE, OPT_HOLD,
-       OPT_STALL, OPT_CONNECTING, OPT_TLS, OPT_RESUME, OPT_SOCKS5, OPT_PROXY, OPT_CLOSE, OPT_HALF,
+       OPT_STALL, OPT_CONNECTING, OPT_TLS, OPT_TLS12, OPT_RESUME, OPT_REKEY, OPT_SOCKS5, OPT_PROXY, OPT_CLOSE, OPT_HALF,
        OPT_TIMEOUT, OPT_PID, OPT_HELP };
 
 static const struct option options[] = {
@@ -145,6 +146,8 @@ static const struct option options[] = {
     {"stall", required_argument, NULL, OPT_STALL},
     {"connecting", required_argument, NULL, OPT_CONNECTING},
     {"tls", no_argument, NULL, OPT_TLS},
+    {"tls12", no_argument, NULL, OPT_TLS12},
+    {"rekey", no_argument, NULL, OPT_REKEY},
     {"resume", no_argument, NULL, OPT_RESUME},
     {"socks5", required_argument, NULL, OPT_SOCKS5},
     {"proxy", required_argument, NULL, OPT_PROXY},
@@ -174,6 +177,8 @@ static void read_option(struct load_plan *plan, int option)
     case OPT_STALL: plan->stalled = (unsigned)number(optarg); break;
     case OPT_CONNECTING: plan->connecting = (unsigned)number(optarg); break;
     case OPT_TLS: plan->tls = true; break;
+    case OPT_TLS12: plan->tls = plan->tls12 = true; break;
+    case OPT_REKEY: plan->rekey = true; break;
     case OPT_RESUME: plan->resume = true; break;
     case OPT_SOCKS5: plan->socks5 = true; plan->dial = resolve_pair(optarg); break;
     case OPT_PROXY: plan->http_proxy = true; plan->dial = resolve_pair(optarg); break;
@@ -240,34 +245,6 @@ static void raise_descriptor_limit(unsigned need)
     }
     limit.rlim_cur = need;
     setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-static int keep_session(SSL *ssl, SSL_SESSION *session)
-{
-    struct load_run *run = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-
-    if (run->session != NULL) {
-        SSL_SESSION_free(run->session);
-    }
-    run->session = session;
-    return 1; /* the reference is ours now */
-}
-
-static void make_tls(struct load_run *run)
-{
-    run->tls = SSL_CTX_new(TLS_client_method());
-    if (run->tls == NULL) {
-        die("TLS", "no context");
-    }
-    SSL_CTX_set_verify(run->tls, SSL_VERIFY_NONE, NULL);
-    SSL_CTX_set_mode(run->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                   SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_app_data(run->tls, run);
-    if (run->plan->resume) {
-        SSL_CTX_set_session_cache_mode(run->tls, SSL_SESS_CACHE_CLIENT |
-                                                     SSL_SESS_CACHE_NO_INTERNAL_STORE);
-        SSL_CTX_sess_set_new_cb(run->tls, keep_session);
-    }
 }
 
 static uint64_t ns_of(double seconds)
@@ -380,10 +357,10 @@ static void report(const struct load_run *run, uint64_t answered, uint64_t ns, u
     const struct load_tally *t = &run->tally;
     uint64_t done = run->plan->mode == LOAD_STORM ? t->storms : answered;
 
-    printf("answered=%llu\nfailed=%llu\nconnects=%llu\nresumed=%llu\nstorms=%llu\n",
+    printf("answered=%llu\nfailed=%llu\nconnects=%llu\nresumed=%llu\nrekeyed=%llu\nstorms=%llu\n",
            (unsigned long long)t->answered, (unsigned long long)t->failed,
            (unsigned long long)t->connects, (unsigned long long)t->resumed,
-           (unsigned long long)t->storms);
+           (unsigned long long)t->rekeyed, (unsigned long long)t->storms);
     printf("unclean_closes=%llu\nopen_at_peak=%u\nmeasured=%llu\nseconds=%.3f\nrate=%.1f\n",
            (unsigned long long)t->unclean_closes, open_at_peak, (unsigned long long)done,
            (double)ns / 1e9, ns > 0 ? (double)done * 1e9 / (double)ns : 0.0);
@@ -420,7 +397,10 @@ int main(int argc, char **argv)
         slots[i].number = i;
     }
     if (plan.tls) {
-        make_tls(&run);
+        run.tls = tls_context(&run);
+        if (run.tls == NULL) {
+            die("TLS", "no context");
+        }
     }
     connection_prepare(&run);
     for (unsigned i = plan.connections; i < all; i++) {

@@ -21,7 +21,7 @@ struct load_plan {
     struct sockaddr_in dial;   /* whom we connect to: the target or a proxy */
     const char *host;
     int port;
-    bool socks5, http_proxy, tls, resume, half_close, ask_close;
+    bool socks5, http_proxy, tls, tls12, resume, rekey, half_close, ask_close;
     const char *path;          /* of the HTTP request */
     const uint8_t *expect;     /* the body that must come back, NULL: any */
     size_t expect_len;
@@ -38,7 +38,7 @@ struct load_plan {
 #define TALLY_BUCKETS (64 * 32)
 
 struct load_tally {
-    uint64_t answered, failed, connects, resumed, bytes, storms, unclean_closes;
+    uint64_t answered, failed, connects, resumed, rekeyed, bytes, storms, unclean_closes;
     uint64_t latency[TALLY_BUCKETS];
     uint64_t latency_max;
     struct {
@@ -112,5 +112,20 @@ void connection_close(struct load_run *run, struct connection *c);
 void connection_fail(struct load_run *run, struct connection *c, const char *what);
 /* The request bytes of the plan, made once. */
 void connection_prepare(struct load_run *run);
+
+/* What an io call can say besides a number of bytes. */
+enum { IO_AGAIN = -1, IO_ERROR = -2, IO_EOF = 0 };
+
+/* The text of the error of the io call that returned IO_ERROR. */
+extern char io_error[128];
+
+/* TLS: a context for the plan; NULL when there is none to be had. */
+SSL_CTX *tls_context(struct load_run *run);
+/* Begin TLS on an open connection, with the last session where the plan says so. */
+bool tls_begin(struct load_run *run, struct connection *c);
+/* The meaning of what an SSL_ function returned that was not above 0. */
+ssize_t tls_result(struct connection *c, int result);
+/* Ask for new keys, to be negotiated with the next bytes: a renegotiation under TLS 1.2. */
+void tls_rekey(struct load_run *run, struct connection *c);
 
 #endif

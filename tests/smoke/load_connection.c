@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,14 +12,12 @@
 
 #include "load.h"
 
-enum { IO_AGAIN = -1, IO_ERROR = -2, IO_EOF = 0 };
-
 #define PATTERN_BYTES (1u << 20)
 
 static uint8_t inbox[256 * 1024];
 static char http_request[2048];
 static size_t http_request_len;
-static char last_error[128]; /* of the io call that returned IO_ERROR */
+char io_error[128];
 
 /* The first bytes of a TLS ClientHello that promises more than it brings. */
 static const uint8_t half_hello[] = {0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03};
@@ -60,29 +57,6 @@ void connection_prepare(struct load_run *run)
     }
 }
 
-static ssize_t io_ssl_result(struct connection *c, int result)
-{
-    unsigned long code;
-
-    switch (SSL_get_error(c->ssl, result)) {
-    case SSL_ERROR_WANT_READ:
-    case SSL_ERROR_WANT_WRITE:
-        return IO_AGAIN;
-    case SSL_ERROR_ZERO_RETURN:
-        return IO_EOF;
-    case SSL_ERROR_SYSCALL:
-        snprintf(last_error, sizeof(last_error), "%s", errno != 0 ? strerrorname_np(errno) : "EOF");
-        ERR_clear_error();
-        return IO_ERROR;
-    default:
-        code = ERR_peek_error();
-        snprintf(last_error, sizeof(last_error), "TLS %s",
-                 code != 0 ? ERR_reason_error_string(code) : "error");
-        ERR_clear_error();
-        return IO_ERROR;
-    }
-}
-
 static ssize_t io_plain_result(ssize_t n)
 {
     if (n >= 0) {
@@ -91,7 +65,7 @@ static ssize_t io_plain_result(ssize_t n)
     if (errno == EAGAIN) {
         return IO_AGAIN;
     }
-    snprintf(last_error, sizeof(last_error), "%s", strerrorname_np(errno));
+    snprintf(io_error, sizeof(io_error), "%s", strerrorname_np(errno));
     return IO_ERROR;
 }
 
@@ -100,7 +74,7 @@ static ssize_t io_read(struct connection *c, void *buf, size_t len)
     if (c->ssl != NULL) {
         int n = SSL_read(c->ssl, buf, (int)len);
 
-        return n > 0 ? n : io_ssl_result(c, n);
+        return n > 0 ? n : tls_result(c, n);
     }
     return io_plain_result(recv(c->fd, buf, len, 0));
 }
@@ -110,7 +84,7 @@ static ssize_t io_write(struct connection *c, const void *buf, size_t len)
     if (c->ssl != NULL) {
         int n = SSL_write(c->ssl, buf, (int)len);
 
-        return n > 0 ? n : io_ssl_result(c, n);
+        return n > 0 ? n : tls_result(c, n);
     }
     return io_plain_result(send(c->fd, buf, len, MSG_NOSIGNAL));
 }
@@ -265,6 +239,9 @@ void connection_next(struct load_run *run, struct connection *c)
         return;
     }
     if (connection_take_ticket(run)) {
+        if (plan->rekey) {
+            tls_rekey(run, c);
+        }
         connection_begin_request(run, c);
     } else {
         connection_end(run, c);
@@ -297,7 +274,7 @@ static bool step_send(struct load_run *run, struct connection *c)
         return false;
     }
     if (n < 0) {
-        connection_fail(run, c, last_error);
+        connection_fail(run, c, io_error);
         return true;
     }
     c->out_done += (size_t)n;
@@ -319,7 +296,7 @@ static bool step_receive(struct load_run *run, struct connection *c)
         return false;
     }
     if (n == IO_ERROR) {
-        connection_fail(run, c, last_error);
+        connection_fail(run, c, io_error);
         return true;
     }
     if (n == IO_EOF) {
@@ -400,16 +377,9 @@ static bool step_open(struct load_run *run, struct connection *c)
         step_ready(run, c);
         return true;
     }
-    c->ssl = SSL_new(run->tls);
-    if (c->ssl == NULL) {
+    if (!tls_begin(run, c)) {
         connection_fail(run, c, "SSL_new");
         return true;
-    }
-    SSL_set_fd(c->ssl, c->fd);
-    SSL_set_tlsext_host_name(c->ssl, "localhost");
-    SSL_set_connect_state(c->ssl);
-    if (plan->resume && run->session != NULL) {
-        SSL_set_session(c->ssl, run->session);
     }
     connection_set(run, c, CONN_HANDSHAKE);
     return true;
@@ -435,7 +405,7 @@ static bool step_connecting(struct load_run *run, struct connection *c)
         return step_open(run, c);
     }
     if (io_write(c, hello, sizeof(hello)) != (ssize_t)sizeof(hello)) {
-        connection_fail(run, c, last_error);
+        connection_fail(run, c, io_error);
         return true;
     }
     connection_set(run, c, CONN_SOCKS_HELLO);
@@ -485,11 +455,11 @@ static bool step_handshake(struct load_run *run, struct connection *c)
         step_ready(run, c);
         return true;
     }
-    result = io_ssl_result(c, n);
+    result = tls_result(c, n);
     if (result == IO_AGAIN) {
         return false;
     }
-    connection_fail(run, c, result == IO_EOF ? "closed" : last_error);
+    connection_fail(run, c, result == IO_EOF ? "closed" : io_error);
     return true;
 }
 
@@ -500,7 +470,7 @@ static bool step_resting(struct load_run *run, struct connection *c)
     if (n == IO_AGAIN) {
         return false;
     }
-    connection_fail(run, c, n == IO_EOF ? "closed" : n > 0 ? "unasked bytes" : last_error);
+    connection_fail(run, c, n == IO_EOF ? "closed" : n > 0 ? "unasked bytes" : io_error);
     return true;
 }
 
