@@ -4,7 +4,7 @@
  *
  * The report, KEY=VALUE lines: status (exit code, or 128 + signal), stop_ms (from the stop to the
  * end), killed (1: it did not end by itself within the limit), left (names of processes that
- * outlived it), cpu_ms, threads_peak, fds_peak, and at the moment of the largest sum user_kb,
+ * outlived it), cpu_ms, processes_peak, threads_peak, fds_peak, and at the moment of the largest sum user_kb,
  * kernel_stack_kb, page_table_kb, total_kb. `warden --once PID` prints the present footprint. */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,7 @@ struct warden {
     pid_t tree[TREE_ROOM];
     size_t tree_count;
     struct footprint peak; /* where the memory was largest */
-    long threads_peak, fds_peak;
+    long threads_peak, fds_peak, processes_peak;
     bool ended, killed;
     int wait_status;
     struct rusage usage;
@@ -122,6 +122,9 @@ static void warden_sample(struct warden *w, bool heavy)
     }
     if (f.threads > w->threads_peak) {
         w->threads_peak = f.threads;
+    }
+    if (f.processes > w->processes_peak) {
+        w->processes_peak = f.processes;
     }
     if (f.fds > w->fds_peak) {
         w->fds_peak = f.fds;
@@ -215,6 +218,7 @@ static void warden_report(const struct warden *w, double stop_began, double ende
     }
     fprintf(f, "status=%d\nstop_ms=%.0f\nkilled=%d\nleft=%s\ncpu_ms=%.0f\n", status,
             stop_began > 0 ? (ended - stop_began) * 1e3 : 0.0, w->killed, w->left, cpu);
+    fprintf(f, "processes_peak=%ld\n", w->processes_peak);
     fprintf(f, "threads_peak=%ld\nfds_peak=%ld\nuser_kb=%ld\nkernel_stack_kb=%ld\n", w->threads_peak,
             w->fds_peak, w->peak.user_kb, w->peak.kernel_stack_kb);
     fprintf(f, "page_table_kb=%ld\ntotal_kb=%ld\n", w->peak.page_table_kb,

@@ -30,6 +30,11 @@ time.sleep(60)"
     printf 'GET /1k HTTP/1.0\r\n\r\n' >"$RUN/request"
     client s_client sh -c "openssl s_client -quiet -verify_quiet -CAfile '$WORK/crt.pem' \
         -connect 127.0.0.1:$TLS_PORT <'$RUN/request' | tail -c 1024"
+    # What it says are figures; that it comes to its end is what counts.
+    client s_time openssl s_time -connect "127.0.0.1:$TLS_PORT" -new -time 1 -www /64
+    rm -f "$RUN/answers/s_time"
+    client curl-tls-parallel curl -sS -Z --parallel-max 20 --cacert "$WORK/crt.pem" \
+        "https://localhost:$TLS_PORT/100k" -o "$RUN/answers/t1" "https://localhost:$TLS_PORT/4m" -o "$RUN/answers/t2"
     client ab ab -q -n 2000 -c 50 "$url/1k"
     grep -E 'Complete requests|Failed requests|Document Length' "$RUN/answers/ab" | answer ab-counts
     client wrk wrk -t 4 -c 100 -d 1 "$url/1k"

@@ -1,7 +1,7 @@
 # dnsmasq: one poll loop over UDP and TCP; a forked child for each TCP client.
 case_package=dnsmasq-base
 case_needs="dnsmasq /usr/bin/python3"
-case_ignore='^$|dnsmasq: (started|compile|cleared)'
+case_ignore='^$|dnsmasq: (started|compile|cleared|read)|exiting'
 case_serve() {
     printf '127.0.0.9 nine.test\n::9 nine.test\n' >"$RUN/hosts"
     serve server dnsmasq --keep-in-foreground --port="$PORT" --listen-address=127.0.0.1 --bind-interfaces \
@@ -11,4 +11,9 @@ case_serve() {
 }
 case_load() {
     MODE=native client names /usr/bin/python3 "$ROOT/tests/smoke/programs/ask.py" dns "$PORT"
+    # SIGHUP: the hosts are read again.
+    sed -i 's/^127.0.0.9 /127.0.0.19 /' "$RUN/hosts"
+    reload server HUP 10 /usr/bin/python3 "$ROOT/tests/smoke/programs/ask.py" dns-one "$PORT" 127.0.0.19
+    load -c 50 -n 1000 --storm 127.0.0.1 "$PORT"
+    MODE=native client again /usr/bin/python3 "$ROOT/tests/smoke/programs/ask.py" dns-one "$PORT" 127.0.0.19
 }

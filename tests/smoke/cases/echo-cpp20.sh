@@ -12,4 +12,3 @@ case_load() {
     many=$(descriptor_share 1 5000)
     load -c "$many" -n $((many * 3)) --hold 1 --half-close 127.0.0.1 "$PORT"
 }
-case_compare() { memory_at_most 50; }

@@ -1,6 +1,6 @@
 # lighttpd: one event loop, files by sendfile.
 case_package=lighttpd
-case_needs="lighttpd"
+case_needs="lighttpd curl"
 case_log_errors='error|failed'
 case_setup() { web_files; }
 case_serve() {
@@ -17,8 +17,13 @@ END
 }
 case_load() {
     load -c 200 -n 20000 --hold 0.3 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
-    load -c 50 -n 3000 --per-connection 1 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
+    churn server 10000 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
     load -c 20 -n 60 --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"
-    load -c 50 -n 5000 --storm --http /1k 127.0.0.1 "$PORT"
+    load -c 50 -n 10000 --storm --http /1k 127.0.0.1 "$PORT"
     load -c 50 -n 500 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
+    # A graceful restart with another root.
+    mkdir -p "$RUN/other"
+    echo "another root" >"$RUN/other/64"
+    sed -i "s#^server.document-root.*#server.document-root = \"$RUN/other\"#" "$RUN/conf"
+    reload server USR1 10 says "http://127.0.0.1:$PORT/64" "$RUN/other/64"
 }

@@ -4,7 +4,7 @@ pg_bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)
 case_package=postgresql-15
 case_needs="$pg_bin/postgres $pg_bin/pgbench"
 case_log_errors='FATAL|PANIC|server process .* terminated'
-case_ignore='checkpoint|LOG:  database system|redo|^$'
+case_ignore='checkpoint|LOG:  |redo|^$'
 as_postgres() {
     if [ "$(id -u)" = 0 ]; then setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"; else "$@"; fi
 }
@@ -26,6 +26,7 @@ case_serve() {
 }
 STOP_SIGNAL=2 # the fast stop, as pg_ctl's
 sql() { psql -h 127.0.0.1 -p "$PORT" -U postgres -d postgres -Atq -c "$1"; }
+as_work_mem() { [ "$(sql 'show work_mem')" = "$1" ]; }
 case_load() {
     quietly "$pg_bin/pgbench" -h 127.0.0.1 -p "$PORT" -U postgres -i -s 1 postgres
     client pgbench "$pg_bin/pgbench" -h 127.0.0.1 -p "$PORT" -U postgres -j 50 -c 50 -t 20 -n postgres
@@ -35,6 +36,10 @@ case_load() {
     sql "select (select sum(abalance) from pgbench_accounts) = (select sum(delta) from pgbench_history)" |
         answer balance
     sql "select md5(string_agg(i::text, ',')) from generate_series(1, 10000) i" | answer md5
+    # SIGHUP: the configuration is read again.
+    sql "alter system set work_mem = '7MB'" | answer alter
+    reload server HUP 10 as_work_mem 7MB
+    load -c 20 -n 500 --storm 127.0.0.1 "$PORT"
     # A cancelled query.
     sql "set statement_timeout = 200; select pg_sleep(5)" 2>&1 | answer timeout
 }

@@ -8,12 +8,12 @@ redis_options=""
 case_serve() {
     mkdir -p "$RUN/data"
     serve_at server "$PORT" redis-server --bind 127.0.0.1 --port "$PORT" --dir "$RUN/data" \
-        --save "" --appendonly yes --appendfsync everysec --daemonize no $redis_options
+        --save "" --appendonly yes --appendfsync everysec --enable-debug-command yes --daemonize no $redis_options
 }
 cli() { redis-cli -h 127.0.0.1 -p "$PORT" "$@"; }
 case_load() {
     local listener i
-    client benchmark redis-benchmark -h 127.0.0.1 -p "$PORT" -q -n "${redis_requests:-20000}" -c 50 -t set,get,incr,lpush,mset
+    client benchmark redis-benchmark -h 127.0.0.1 -p "$PORT" -q -n "${redis_requests:-10000}" -c 50 -t set,get,incr,lpush,mset
     rm -f "$RUN/answers/benchmark"
     for i in $(seq 200); do echo "set key:$i value-$i"; done | cli >/dev/null || fail "set failed"
     cli eval "local r={} for i=1,200 do r[i]=redis.call('get','key:'..i) end return r" 0 | answer values
@@ -32,6 +32,11 @@ case_load() {
         fail "the rewrite of the append-only file did not end"
     cli info persistence | grep -E 'last_(bgsave|bgrewrite|write)_status' | answer persistence
     [ -s "$RUN/data/dump.rdb" ] || fail "no dump was written"
+    # Every write to disk before its answer, and the file holds them all afterwards.
+    cli config set appendfsync always >/dev/null
+    quietly redis-benchmark -h 127.0.0.1 -p "$PORT" -q -n 1000 -c 20 -t set,incr
+    cli debug loadaof | answer loaded
+    load -c 50 -n 5000 --storm 127.0.0.1 "$PORT"
     cli flushall async >/dev/null
     cli dbsize | answer emptied
 }

@@ -1,4 +1,5 @@
-"""Clients for servers whose protocol needs few words: ask.py memcached|dns|syslog PORT.
+"""Clients for servers whose protocol needs few words: ask.py memcached|dns|syslog PORT, or
+ask.py dns-one PORT ADDRESS: has nine.test this address?
 
 Each checks what it gets, prints a summary that does not change from run to run, and exits with 1
 when an answer is wrong.
@@ -97,6 +98,16 @@ def dns(port):
     return wrong
 
 
+def dns_one(port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(5)
+        s.connect(("127.0.0.1", port))
+        query = dns_query(7, "nine.test", 1)
+        s.send(query)
+        answer = dns_answer(query, s.recv(600))
+    return [] if answer == sys.argv[3] else [answer]
+
+
 def syslog_client(port, client):
     with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
         for i in range(100):
@@ -113,7 +124,7 @@ def syslog(port):
     return []
 
 
-failures = {"memcached": memcached, "dns": dns, "syslog": syslog}[sys.argv[1]](int(sys.argv[2]))
+failures = {"memcached": memcached, "dns": dns, "dns-one": dns_one, "syslog": syslog}[sys.argv[1]](int(sys.argv[2]))
 if failures:
     print(f"{len(failures)} wrong answers, the first: {failures[:3]}", file=sys.stderr)
     sys.exit(1)
