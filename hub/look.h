@@ -56,6 +56,9 @@ struct hub_look {
     bool commands;          /* something was sent to it that it has not looked at */
 };
 
+/* Looked at on hot paths, where they cost a comparison: not by way of a table of addresses. */
+#pragma GCC visibility push(hidden)
+
 /* Called by the monitor when it has taken the hub from g, which had run since `since`. Set before. */
 extern void (*hub_detached_hook)(struct green *g, int64_t since);
 
@@ -68,6 +71,8 @@ extern void (*io_shared_watch)(int fd, int events, struct green *g, struct green
 extern void (*sched_watch)(unsigned hub, struct green *left, bool ended, struct green *next);
 /* The same when g loses its hub and runs on. */
 extern void (*sched_handoff_watch)(unsigned hub, struct green *g);
+
+#pragma GCC visibility pop
 
 /* False when there is no hub of this index. */
 bool hub_look_at(unsigned index, struct hub_look *out);

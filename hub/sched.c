@@ -145,7 +145,7 @@ void sched_resume(struct hub *h, struct coro *from, struct green *next)
     monitor_heed(h);
     PROBE1(switch, next->id);
     if (__builtin_expect(sched_watch != NULL, 0))
-        sched_watched(h, next);
+        sched_watched(next->hub, next); /* h; which then need not be kept until here */
     if (__builtin_expect(next->mask != c->mask, 0))
         carrier_set_mask(c, next->mask);
     if (__builtin_expect(next->alt_stack != c->alt_stack, 0))
@@ -175,15 +175,13 @@ static void foreign_unpark(struct green *g)
     sys_6(SYS_futex, &g->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-static void unpark_to(struct green *g, bool first)
+static inline void unpark_now(struct green *g, bool first)
 {
     int s = atomic_load_explicit(&g->state, memory_order_relaxed);
     for (;;) {
         if (s == GREEN_PARKED) {
             int to = g->foreign ? GREEN_NOTIFIED : GREEN_RUNNABLE;
             PROBE1(unpark, g->id);
-            if (__builtin_expect(sched_watch != NULL, 0))
-                g->woken_at = tick_now();
             if (!atomic_compare_exchange_weak(&g->state, &s, to))
                 continue;
             if (g->foreign) {
@@ -205,6 +203,22 @@ static void unpark_to(struct green *g, bool first)
         if (atomic_compare_exchange_weak(&g->state, &s, GREEN_NOTIFIED))
             return;
     }
+}
+
+/* Apart, so that unpark_to() saves no register for it. */
+static __attribute__((noinline, cold)) void unpark_watched(struct green *g, bool first)
+{
+    if (atomic_load_explicit(&g->state, memory_order_relaxed) == GREEN_PARKED)
+        g->woken_at = tick_now();
+    unpark_now(g, first);
+}
+
+static void unpark_to(struct green *g, bool first)
+{
+    if (__builtin_expect(sched_watch != NULL, 0))
+        unpark_watched(g, first);
+    else
+        unpark_now(g, first);
 }
 
 void unpark(struct green *g)

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 /* Written by lockorder_start(). */
-extern bool lockorder_on;
+extern bool lockorder_on __attribute__((visibility("hidden")));
 
 void lockorder_start(void);
 
