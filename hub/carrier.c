@@ -213,8 +213,12 @@ static void carrier_idle(struct carrier *c, bool may_end)
                 coro_delete(&g->coro);
             if (may_end)
                 return;
+            /* The main OS thread, whose locks the kernel passes on at its end: it ends as libc ends it
+             * when main() calls pthread_exit(), and the process goes on. */
+            carrier_unregister(c);
+            native_end();
             for (;;)
-                sys_5(SYS_ppoll, NULL, 0, NULL, NULL, 0);
+                sys_1(SYS_exit, 0);
         }
         /* Before it can run elsewhere: its alternate stack must not serve two OS threads. */
         if (c->alt_stack)

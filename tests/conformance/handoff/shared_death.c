@@ -89,6 +89,51 @@ static void death_of_a_thread_is_told_with_inheritance(void)
     death_of_a_thread(PTHREAD_PRIO_INHERIT);
 }
 
+/* ---- The main thread's pthread_exit() ---- */
+
+static void *outlive_main(void *argument)
+{
+    while (atomic_get(&shared->held) != 2) {
+        sleep_ms(1);
+    }
+    exit((int)(intptr_t)argument);
+}
+
+/* A process whose main thread ends with the lock, while another one goes on. */
+static _Noreturn void main_ends_with_the_lock(void)
+{
+    pthread_t other = start(outlive_main, (void *)6);
+    pthread_detach(other);
+    lock_or_inherit();
+    atomic_set(&shared->held, 1);
+    sleep_ms(20);
+    pthread_exit(NULL);
+}
+
+static void death_of_main(int protocol)
+{
+    int status = -1;
+    make(protocol);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        main_ends_with_the_lock();
+    }
+    EXPECT(wait_for_value(&shared->held, 1));
+    lock_or_inherit();
+    EXPECT_EQ(shared->deaths, 1);
+    EXPECT_EQ(pthread_mutex_unlock(&shared->lock), 0);
+    atomic_set(&shared->held, 2);
+    EXPECT(waitpid(pid, &status, 0) == pid);
+    EXPECT_EXITS(status, 6);
+}
+
+static void death_of_the_main_thread_is_told(void)
+{
+    death_of_main(PTHREAD_PRIO_NONE);
+    death_of_main(PTHREAD_PRIO_INHERIT);
+}
+
 /* Each round counts under the lock; now and then a thread dies in between, having kept the books right. */
 static void *count(void *argument)
 {
@@ -188,6 +233,7 @@ int main(int argc, char **argv)
     static const struct check checks[] = {
         CHECK(death_of_a_thread_is_told),
         CHECK(death_of_a_thread_is_told_with_inheritance),
+        CHECK(death_of_the_main_thread_is_told),
         CHECK(two_processes_and_deaths),
         CHECK(two_processes_and_deaths_with_inheritance),
         CHECK(locks_held_before_stay_one_s_own),
