@@ -19,6 +19,9 @@ enum {
     HUBS_MAX = 256,
     SWITCH_BUDGET = 128, /* direct switches between two polls */
     SWITCH_BUDGET_MAX = 4096, /* where so many are runnable */
+    /* Events taken in one poll: so few that what the kernel and io_prefetch() touch for them is still
+     * in the caches when their threads run. */
+    POLL_MOST = 256,
 };
 
 /* What is to be done for the context that was left, once its stack is no longer in use. */

@@ -42,33 +42,31 @@ struct io_watch {
     uint8_t unwanted;    /* reports in a row that nobody waited for */
     uint8_t batch;       /* exclusive waiters to wake at once, see on_ready() */
     uint32_t shared;     /* waiters that are not exclusive */
-    uint32_t readers, writers; /* waiters for IO_READ, IO_WRITE */
-    uint64_t polled;     /* the hub's poll that reported it last */
+    uint32_t polled;     /* the hub's poll that reported it last */
     struct io_waiter *head, *tail;
 };
 
 /* ---- Watches ---- */
 
-static struct io_watch *watch_find(struct hub *h, int fd, bool make)
+/* NULL when the number was never waited for. */
+static inline struct io_watch *watch_find(const struct hub *h, int fd)
+{
+    unsigned i = (unsigned)fd / WATCH_CHUNK; /* of a negative number: beyond the last */
+    if (i >= WATCH_CHUNKS || !h->watches || !h->watches[i])
+        return NULL;
+    return &h->watches[i][(unsigned)fd % WATCH_CHUNK];
+}
+
+static struct io_watch *watch_make(struct hub *h, int fd)
 {
     unsigned i = (unsigned)fd / WATCH_CHUNK;
-    if (fd < 0 || i >= WATCH_CHUNKS)
+    if (i >= WATCH_CHUNKS)
         return NULL;
-    if (!h->watches) {
-        if (!make)
-            return NULL;
+    if (!h->watches)
         h->watches = green_calloc(WATCH_CHUNKS, sizeof *h->watches);
-        if (!h->watches)
-            return NULL;
-    }
-    if (!h->watches[i]) {
-        if (!make)
-            return NULL;
+    if (h->watches && !h->watches[i])
         h->watches[i] = green_calloc(WATCH_CHUNK, sizeof **h->watches);
-        if (!h->watches[i])
-            return NULL;
-    }
-    return &h->watches[i][(unsigned)fd % WATCH_CHUNK];
+    return watch_find(h, fd);
 }
 
 static int ev_events(int events)
@@ -81,19 +79,12 @@ static int io_events(int revents)
     return (revents & EV_READ ? IO_READ : 0) | (revents & EV_WRITE ? IO_WRITE : 0);
 }
 
-static void waiter_count(struct io_watch *watch, const struct io_waiter *w, uint32_t change)
-{
-    watch->shared += w->exclusive ? 0 : change;
-    watch->readers += w->events & IO_READ ? change : 0;
-    watch->writers += w->events & IO_WRITE ? change : 0;
-}
-
-static void waiter_unlink(struct io_waiter *w)
+static inline void waiter_unlink(struct io_waiter *w)
 {
     struct io_watch *watch = w->watch;
     if (!watch)
         return;
-    waiter_count(watch, w, (uint32_t)-1);
+    watch->shared -= !w->exclusive;
     *(w->prev ? &w->prev->next : &watch->head) = w->next;
     *(w->next ? &w->next->prev : &watch->tail) = w->prev;
     w->watch = NULL;
@@ -109,7 +100,7 @@ static void watch_shared(const struct io_watch *watch, const struct io_waiter *w
         }
 }
 
-static void waiter_link(struct io_watch *watch, struct io_waiter *w)
+static inline void waiter_link(struct io_watch *watch, struct io_waiter *w)
 {
     if (__builtin_expect(io_shared_watch != NULL, 0))
         watch_shared(watch, w);
@@ -118,7 +109,7 @@ static void waiter_link(struct io_watch *watch, struct io_waiter *w)
     *(watch->tail ? &watch->tail->next : &watch->head) = w;
     watch->tail = w;
     w->watch = watch;
-    waiter_count(watch, w, 1);
+    watch->shared += !w->exclusive;
 }
 
 static void group_fire(struct io_group *group)
@@ -128,6 +119,44 @@ static void group_fire(struct io_group *group)
     group->fired = true;
     group->green->pinned = false;
     unpark(group->green);
+}
+
+/* What the waiters of a descriptor want. */
+static int watch_wanted(const struct io_watch *watch)
+{
+    int events = 0;
+    for (const struct io_waiter *w = watch->head; w; w = w->next)
+        events |= w->events;
+    return events & ~IO_RARE;
+}
+
+/* Wake waiters; returns the events that somebody was woken for. Exclusive ones are woken one by one,
+ * in order; while one poll after another finds the descriptor ready, twice as many each time: there
+ * is enough for more of them. */
+static int watch_fire(struct io_watch *watch, int ready)
+{
+    uint32_t poll = (uint32_t)hub_held()->polls;
+    bool again = watch->batch && watch->polled + 1 == poll;
+    watch->batch = (uint8_t)(again ? (watch->batch < BATCH_MAX ? watch->batch * 2 : BATCH_MAX) : 1);
+    watch->polled = poll;
+    int readers = watch->batch, writers = watch->batch;
+    int open = ready; /* what the exclusive are still woken for */
+    int used = 0;
+    for (struct io_waiter *w = watch->head, *next; w && (open || watch->shared); w = next) {
+        next = w->next;
+        int hit = w->events & (w->exclusive ? open : ready);
+        if (!hit)
+            continue;
+        used |= hit;
+        if (w->exclusive && hit & IO_READ && --readers == 0)
+            open &= ~IO_READ;
+        if (w->exclusive && hit & IO_WRITE && --writers == 0)
+            open &= ~IO_WRITE;
+        group_fire(w->group);
+        /* A group may hold several waiters of one descriptor: next may be gone. */
+        next = watch->head == NULL ? NULL : next && next->watch == watch ? next : watch->head;
+    }
+    return used;
 }
 
 static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
@@ -142,34 +171,13 @@ static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
         return;
     }
     int ready = io_events(revents);
-    int wanted = (watch->readers ? IO_READ : 0) | (watch->writers ? IO_WRITE : 0);
-    /* Exclusive waiters are woken one by one, in order; while one poll after another finds the
-     * descriptor ready, twice as many each time: there is enough for more of them. */
-    struct hub *h = hub_held();
-    bool again = watch->batch && watch->polled + 1 == h->polls;
-    watch->batch = (uint8_t)(again ? (watch->batch < BATCH_MAX ? watch->batch * 2 : BATCH_MAX) : 1);
-    watch->polled = h->polls;
-    int left[2] = {watch->batch, watch->batch}; /* of readers, of writers */
-    for (struct io_waiter *w = watch->head, *next; w; w = next) {
-        next = w->next;
-        int hit = w->events & ready;
-        if (!watch->shared && !(ready & IO_READ && left[0]) && !(ready & IO_WRITE && left[1]))
-            break;
-        if (!hit || (w->exclusive && !(hit & IO_READ && left[0]) && !(hit & IO_WRITE && left[1])))
-            continue;
-        if (w->exclusive) {
-            left[0] -= hit & IO_READ && left[0];
-            left[1] -= hit & IO_WRITE && left[1];
-        }
-        group_fire(w->group);
-        /* A group may hold several waiters of one descriptor: next may be gone. */
-        next = watch->head == NULL ? NULL : next && next->watch == watch ? next : watch->head;
-    }
-    if (!(ready & ~wanted)) {
+    int used = watch_fire(watch, ready);
+    if (!(ready & ~used)) {
         watch->unwanted = 0;
     } else if (++watch->unwanted > UNWANTED_MAX) {
         /* Nobody wants this: stop asking for it. libev then drops it from the epoll set. Not at
          * once: who was woken for it may not have had its turn yet. */
+        int wanted = used | watch_wanted(watch);
         watch->unwanted = 0;
         watch->armed = (uint8_t)wanted;
         ev_io_stop(loop, io);
@@ -222,7 +230,7 @@ static bool watch_arm_rare(struct hub *h, struct io_watch *watch, int fd, int ev
 
 void io_rare_ready(struct hub *h, int fd, int events)
 {
-    struct io_watch *watch = watch_find(h, fd, false);
+    struct io_watch *watch = watch_find(h, fd);
     bool wanted = false;
     if (!watch)
         return;
@@ -241,9 +249,11 @@ void io_rare_ready(struct hub *h, int fd, int events)
 }
 
 /* Everything that a waiter asks for; false when the kernel refuses. */
-static bool watch_want(struct hub *h, struct io_watch *watch, int fd, int events,
-                       uint32_t generation)
+static inline bool watch_want(struct hub *h, struct io_watch *watch, int fd, int events,
+                              uint32_t generation)
 {
+    if (__builtin_expect(watch->generation == generation && !(events & ~watch->armed), 1))
+        return true;
     if (watch->generation != generation)
         watch_renew(h, watch, generation);
     if (events & IO_RARE && !watch_arm_rare(h, watch, fd, events & IO_RARE))
@@ -259,12 +269,10 @@ static bool watch_want(struct hub *h, struct io_watch *watch, int fd, int events
  * many overlap. */
 void io_prefetch(struct hub *h, const struct epoll_event *events, int n)
 {
-    enum { AHEAD = 128 };
-    struct io_watch *watches[AHEAD];
-    struct green *greens[AHEAD];
+    struct io_watch *watches[POLL_MOST];
     int found = 0;
-    for (int i = 0; i < n && found < AHEAD; i++) {
-        struct io_watch *watch = watch_find(h, (int)(uint32_t)events[i].data.u64, false);
+    for (int i = 0; i < n && found < POLL_MOST; i++) {
+        struct io_watch *watch = watch_find(h, (int)(uint32_t)events[i].data.u64);
         if (watch) {
             __builtin_prefetch(watch);
             __builtin_prefetch((char *)watch + 64);
@@ -275,17 +283,13 @@ void io_prefetch(struct hub *h, const struct epoll_event *events, int n)
         __builtin_prefetch(watches[i]->head);
         __builtin_prefetch((char *)watches[i]->head + 64);
     }
-    int woken = 0;
     for (int i = 0; i < found; i++) {
         if (!watches[i]->head)
             continue;
-        struct green *g = watches[i]->head->group->green;
+        const struct green *g = watches[i]->head->group->green;
         __builtin_prefetch(g);
-        __builtin_prefetch((char *)g + 64);
-        greens[woken++] = g;
+        __builtin_prefetch((const char *)g + 64);
     }
-    for (int i = 0; i < woken; i++)
-        sched_prefetch(greens[i]);
 }
 
 /* ---- Closing under a watcher ---- */
@@ -306,7 +310,7 @@ static void watch_stop(struct hub *h, struct io_watch *watch, int fd)
 /* Move the waiters of a closed number to `duplicate`, which keeps its description. */
 static void watch_move(struct hub *h, struct io_watch *from, int duplicate)
 {
-    struct io_watch *to = watch_find(h, duplicate, true);
+    struct io_watch *to = watch_make(h, duplicate);
     struct fd_entry *e = fd_entry(duplicate);
     int events = 0;
     struct io_waiter *w;
@@ -333,7 +337,7 @@ static void duplicate_close(int fd)
 
 static void on_closed_elsewhere(struct hub *h, struct hub_command *c)
 {
-    struct io_watch *watch = watch_find(h, c->fd, false);
+    struct io_watch *watch = watch_find(h, c->fd);
     /* One that was armed since is for the number's next description. */
     if (watch && (int32_t)(watch->generation - c->generation) < 0) {
         if (watch->armed)
@@ -350,7 +354,7 @@ static void on_closed_elsewhere(struct hub *h, struct hub_command *c)
 
 void io_closing(struct hub *h, int fd)
 {
-    struct io_watch *watch = watch_find(h, fd, false);
+    struct io_watch *watch = watch_find(h, fd);
     if (!watch || (!watch->armed && !watch->rare && !watch->head))
         return;
     if (hub_held() == h) {
@@ -387,14 +391,14 @@ static void watch_wake(struct io_watch *watch)
 
 static void on_wake_elsewhere(struct hub *h, struct hub_command *c)
 {
-    struct io_watch *watch = watch_find(h, c->fd, false);
+    struct io_watch *watch = watch_find(h, c->fd);
     if (watch)
         watch_wake(watch);
 }
 
 static void io_wake_on(struct hub *h, int fd)
 {
-    struct io_watch *watch = watch_find(h, fd, false);
+    struct io_watch *watch = watch_find(h, fd);
     if (!watch || !__atomic_load_n(&watch->head, __ATOMIC_RELAXED))
         return;
     if (hub_held() == h) {
@@ -428,11 +432,13 @@ static bool group_fired(void *arg)
     return ((struct io_group *)arg)->fired;
 }
 
-static bool group_add(struct hub *h, struct io_group *group, struct io_waiter *w, int fd, int events,
-                      bool exclusive)
+static inline bool group_add(struct hub *h, struct io_group *group, struct io_waiter *w, int fd,
+                             int events, bool exclusive)
 {
-    struct io_watch *watch = watch_find(h, fd, true);
+    struct io_watch *watch = watch_find(h, fd);
     struct fd_entry *e = fd_entry(fd);
+    if (__builtin_expect(!watch, 0))
+        watch = watch_make(h, fd);
     *w = (struct io_waiter){.group = group, .fd = fd, .events = (uint8_t)events,
                             .exclusive = exclusive};
     if (!watch || !e)
@@ -446,8 +452,8 @@ static bool group_add(struct hub *h, struct io_group *group, struct io_waiter *w
     return true;
 }
 
-static enum wait_result group_wait(struct green *g, struct io_group *group, int64_t deadline,
-                                   int flags)
+static inline enum wait_result group_wait(struct green *g, struct io_group *group, int64_t deadline,
+                                          int flags)
 {
     enum wait_result result = WAIT_WOKEN;
     g->pinned = true;

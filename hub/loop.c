@@ -161,6 +161,8 @@ int evglue_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
     struct hub *h = hub_of_epfd(epfd);
     if (!h)
         return epoll_wait_ns(epfd, events, max, timeout_ms < 0 ? -1 : timeout_ms * INT64_C(1000000));
+    if (max > POLL_MOST)
+        max = POLL_MOST;
     h->polls++;
     h->watchers_pending = false;
     deliver_idle_begin(h);
