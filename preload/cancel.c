@@ -13,6 +13,8 @@
 #include "rawsignal.h"
 #include "thread.h"
 
+_Atomic bool cancel_used;
+
 void cancel_act(void)
 {
     if (cancel_pending())
@@ -87,6 +89,7 @@ static int cancel_green(struct thread *t)
 int green_pthread_cancel(pthread_t id)
 {
     (void)patch_passes(PATCH_pthread_cancel);
+    atomic_store(&cancel_used, true);
     struct thread *t = thread_of(id);
     if (t)
         return cancel_green(t);

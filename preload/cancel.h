@@ -2,16 +2,22 @@
 #ifndef PRELOAD_CANCEL_H
 #define PRELOAD_CANCEL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "coro/libc.h"
 
 #pragma GCC visibility push(hidden)
 
+/* Has pthread_cancel() ever been called? Until then no call needs to look into its thread's control
+ * block, which would be two more cache lines. Set once, by any thread. */
+extern _Atomic bool cancel_used;
+
 /* Was the calling thread cancelled, and does it let itself be? Async-signal-safe. */
 static inline bool cancel_pending(void)
 {
-    return libc_cancel_pending((uintptr_t)__builtin_thread_pointer());
+    return __builtin_expect(atomic_load_explicit(&cancel_used, memory_order_relaxed), 0) &&
+           libc_cancel_pending((uintptr_t)__builtin_thread_pointer());
 }
 
 /* pthread_testcancel(): does not return when cancellation is pending and enabled, but unwinds. What
