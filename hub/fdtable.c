@@ -12,27 +12,25 @@
 #include "gen/real.h"
 #include "internal.h"
 
-enum { CHUNK = 4096, CHUNKS = 1024, PRIVATE_CEILING = 65536 };
+enum { CHUNK = FD_CHUNK, CHUNKS = FD_CHUNKS, PRIVATE_CEILING = 65536 };
 
-static struct fd_entry *_Atomic fd_chunks[CHUNKS];
+struct fd_entry *_Atomic fd_chunks[CHUNKS];
 
-struct fd_entry *fd_entry(int fd)
+struct fd_entry *fd_entry_new(int fd)
 {
     unsigned i = (unsigned)fd / CHUNK;
     if (fd < 0 || i >= CHUNKS)
         return NULL;
-    struct fd_entry *chunk = atomic_load_explicit(&fd_chunks[i], memory_order_acquire);
-    if (__builtin_expect(!chunk, 0)) {
-        long p = sys_6(SYS_mmap, NULL, CHUNK * sizeof *chunk, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (p < 0 && p > -4096)
-            return NULL;
-        struct fd_entry *fresh = (struct fd_entry *)p;
-        if (atomic_compare_exchange_strong(&fd_chunks[i], &chunk, fresh))
-            chunk = fresh;
-        else
-            sys_2(SYS_munmap, fresh, CHUNK * sizeof *chunk);
-    }
+    struct fd_entry *chunk = NULL;
+    long p = sys_6(SYS_mmap, NULL, CHUNK * sizeof *chunk, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p < 0 && p > -4096)
+        return NULL;
+    struct fd_entry *fresh = (struct fd_entry *)p;
+    if (atomic_compare_exchange_strong(&fd_chunks[i], &chunk, fresh))
+        chunk = fresh;
+    else
+        sys_2(SYS_munmap, fresh, CHUNK * sizeof *chunk);
     return &chunk[(unsigned)fd % CHUNK];
 }
 

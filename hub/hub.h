@@ -297,8 +297,18 @@ struct fd_entry {
     _Atomic uint8_t options;     /* FD_RCVTIMEO ... */
     _Atomic uint32_t users;      /* of a private duplicate: io_wait() calls that go on with it */
 };
-/* The entry of a descriptor number; NULL when fd < 0 or beyond what can be. */
-struct fd_entry *fd_entry(int fd);
+enum { FD_CHUNK = 4096, FD_CHUNKS = 1024 };
+/* By number; chunks are mapped when first needed, and stay. fd_entry() alone uses the two. */
+extern struct fd_entry *_Atomic fd_chunks[FD_CHUNKS];
+struct fd_entry *fd_entry_new(int fd);
+/* The entry of a descriptor number; NULL when fd < 0 or beyond what can be. Any thread. */
+static inline struct fd_entry *fd_entry(int fd)
+{
+    unsigned i = (unsigned)fd / FD_CHUNK; /* of a negative number: beyond the last */
+    struct fd_entry *chunk =
+        i < FD_CHUNKS ? atomic_load_explicit(&fd_chunks[i], memory_order_acquire) : NULL;
+    return __builtin_expect(chunk != NULL, 1) ? &chunk[(unsigned)fd % FD_CHUNK] : fd_entry_new(fd);
+}
 /* A wrapper made (socket, accept, pipe, open, dup, ...) or saw the number for the first time. */
 void fd_opened(int fd, enum fd_kind kind, int flags);
 /* The highest number that fd_opened() was told of, libgreen's own left out; -1: none. Any thread. */

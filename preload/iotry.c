@@ -9,14 +9,13 @@
 #include <sys/time.h>
 #include <asm/termbits.h>
 
-#include "cancel.h"
+__thread unsigned iotry_run;
 
 enum {
     /* So many wakes in vain, and the kernel itself waits: the descriptor cannot be watched, or says
      * that it is ready and is not (which counts LIE times). Another may also have been faster. */
     VAIN = 16,
     LIE = 8,
-    RUN = 64, /* calls that needed no wait before others get a turn */
 };
 
 /* ---- What kind of descriptor is this? ---- */
@@ -158,27 +157,6 @@ static long error_found(const struct iotry *t, int fd)
 
 /* ---- The call ---- */
 
-/* Keeps FD_DRAINED as the result of a read says. */
-static inline void note_drained(const struct iotry *t, struct fd_entry *e, unsigned flags, long r)
-{
-    enum { KNOWN = FD_STREAM | FD_OURS };
-    if (!(t->flags & IOTRY_DRAINS) || (flags & (KNOWN | FD_NONBLOCK)) != KNOWN)
-        return;
-    bool drained = r > 0 && (size_t)r < t->asked;
-    if (drained && !(flags & FD_DRAINED))
-        atomic_fetch_or_explicit(&e->flags, FD_DRAINED, memory_order_relaxed);
-    else if (!drained && flags & FD_DRAINED)
-        atomic_fetch_and_explicit(&e->flags, (uint8_t)~FD_DRAINED, memory_order_relaxed);
-}
-
-/* A thread whose calls always succeed at once still lets others run. */
-static inline void run_noted(void)
-{
-    static __thread unsigned run __attribute__((tls_model("initial-exec")));
-    if (__builtin_expect(++run % RUN == 0, 0))
-        green_yield();
-}
-
 /* May the call wait at all? Asked once, when it would have to. */
 static bool may_wait(struct iotry *t, struct fd_entry *e, int fd)
 {
@@ -237,7 +215,7 @@ static long wait_and_try(struct iotry *t, struct fd_entry *e, int *fd)
         } while (t->done < t->want && (size_t)r == t->asked);
         if (r != -EAGAIN && (r <= 0 || t->done >= t->want)) {
             if (*fd == t->fd)
-                note_drained(t, e, iotry_flags(e), r);
+                iotry_drained(t, e, iotry_flags(e), r);
             return t->done ? (long)t->done : r;
         }
         if (r == -EAGAIN) {
@@ -248,7 +226,7 @@ static long wait_and_try(struct iotry *t, struct fd_entry *e, int *fd)
     }
 }
 
-static long wait_slow(struct iotry *t, struct fd_entry *e)
+long iotry_wait(struct iotry *t, struct fd_entry *e)
 {
     int fd = t->fd;
     if (!may_wait(t, e, fd)) {
@@ -262,23 +240,16 @@ static long wait_slow(struct iotry *t, struct fd_entry *e)
     return r;
 }
 
-long iotry(struct iotry *t, struct fd_entry *e)
+long iotry_more(struct iotry *t, struct fd_entry *e, long r)
 {
-    if (__builtin_expect(cancel_pending(), 0) && !(t->flags & IOTRY_NO_CANCEL))
-        cancel_act();
-    unsigned flags = iotry_flags(e);
-    if (flags & FD_DRAINED && t->events == IO_READ && !(t->flags & IOTRY_DONTWAIT))
-        return wait_slow(t, e);
-    long r;
-    do {
+    while (r > 0 && t->done < t->want && (size_t)r == t->asked) {
         r = t->attempt(t, t->fd, true);
         if (r > 0)
             t->done += (size_t)r;
-    } while (r > 0 && t->done < t->want && (size_t)r == t->asked);
-    if (__builtin_expect(r != -EAGAIN && (r <= 0 || t->done >= t->want), 1)) {
-        note_drained(t, e, flags, r);
-        run_noted();
-        return t->done ? (long)t->done : r;
     }
-    return wait_slow(t, e);
+    if (r == -EAGAIN || (r > 0 && t->done < t->want))
+        return iotry_wait(t, e);
+    iotry_drained(t, e, iotry_flags(e), r);
+    iotry_ran();
+    return t->done ? (long)t->done : r;
 }

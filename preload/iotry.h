@@ -19,6 +19,7 @@
 #include <sys/types.h>
 
 #include "coro/sys.h"
+#include "cancel.h"
 #include "hub/hub.h"
 
 #pragma GCC visibility push(hidden)
@@ -75,10 +76,6 @@ bool iotry_low_water(const struct fd_entry *e, int fd);
 /* poll(2) of one descriptor, now: the events that are there, 0 when there are none. */
 int iotry_poll(int fd, short events);
 
-/* Make the call; `e` is the descriptor's entry, not NULL. Returns what was done, or negative errno
- * when nothing was. A cancellation point unless the flags say otherwise. May switch. */
-long iotry(struct iotry *t, struct fd_entry *e);
-
 /* The most that the kernel reads or writes in one call, whatever is asked for. */
 enum { IOTRY_MOST = 0x7ffff000 };
 
@@ -100,6 +97,60 @@ static inline unsigned iotry_flags(const struct fd_entry *e)
 static inline enum fd_kind iotry_kind(const struct fd_entry *e)
 {
     return (enum fd_kind)atomic_load_explicit(&e->kind, memory_order_relaxed);
+}
+
+/* ---- The call ---- */
+
+/* Keeps FD_DRAINED as the result of a read says. */
+static inline void iotry_drained(const struct iotry *t, struct fd_entry *e, unsigned flags, long r)
+{
+    enum { KNOWN = FD_STREAM | FD_OURS };
+    if (!(t->flags & IOTRY_DRAINS) || (flags & (KNOWN | FD_NONBLOCK)) != KNOWN)
+        return;
+    bool drained = r > 0 && (size_t)r < t->asked;
+    if (drained && !(flags & FD_DRAINED))
+        atomic_fetch_or_explicit(&e->flags, FD_DRAINED, memory_order_relaxed);
+    else if (!drained && flags & FD_DRAINED)
+        atomic_fetch_and_explicit(&e->flags, (uint8_t)~FD_DRAINED, memory_order_relaxed);
+}
+
+/* Calls that needed no wait. Owned by the calling thread. */
+extern __thread unsigned iotry_run __attribute__((tls_model("initial-exec")));
+
+/* A thread whose calls always succeed at once still lets others run. May switch. */
+static inline void iotry_ran(void)
+{
+    enum { RUN = 64 };
+    if (__builtin_expect(++iotry_run % RUN == 0, 0))
+        green_yield();
+}
+
+/* What iotry() does when the call has to wait, and when its first attempt, which gave `r`, was not
+ * all of it. */
+long iotry_wait(struct iotry *t, struct fd_entry *e);
+long iotry_more(struct iotry *t, struct fd_entry *e, long r);
+
+/* Make the call; `e` is the descriptor's entry, not NULL. Returns what was done, or negative errno
+ * when nothing was. A cancellation point unless the flags say otherwise. May switch.
+ *
+ * Here and not in iotry.c so that wrapper, attempt and this become one function where nothing waits:
+ * the kernel leaves a processor's memory of return addresses spoilt, so each return after a system
+ * call is a mispredicted one. */
+static inline __attribute__((always_inline)) long iotry(struct iotry *t, struct fd_entry *e)
+{
+    if (__builtin_expect(cancel_pending(), 0) && !(t->flags & IOTRY_NO_CANCEL))
+        cancel_act();
+    unsigned flags = iotry_flags(e);
+    if (flags & FD_DRAINED && t->events == IO_READ && !(t->flags & IOTRY_DONTWAIT))
+        return iotry_wait(t, e);
+    long r = t->attempt(t, t->fd, true);
+    if (r > 0)
+        t->done += (size_t)r;
+    if (__builtin_expect(r == -EAGAIN || (r > 0 && t->done < t->want), 0))
+        return iotry_more(t, e, r);
+    iotry_drained(t, e, flags, r);
+    iotry_ran();
+    return t->done ? (long)t->done : r;
 }
 
 #pragma GCC visibility pop

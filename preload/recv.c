@@ -11,7 +11,7 @@
 enum { RECV_NEVER_WAITS = MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE };
 
 /* What all forms share. MSG_WAITALL means something on streams only. */
-static struct iotry recv_io(iotry_attempt *attempt, int fd, const struct fd_entry *e, size_t len,
+static inline struct iotry recv_io(iotry_attempt *attempt, int fd, const struct fd_entry *e, size_t len,
                             int flags)
 {
     bool all = flags & MSG_WAITALL && !(flags & MSG_PEEK) && iotry_flags(e) & FD_STREAM;
@@ -30,7 +30,7 @@ static struct iotry recv_io(iotry_attempt *attempt, int fd, const struct fd_entr
 }
 
 /* Must the kernel itself wait? A peek at more than is there finds the socket ready. */
-static bool recv_blocks(const struct fd_entry *e, int fd, int flags)
+static inline bool recv_blocks(const struct fd_entry *e, int fd, int flags)
 {
     enum { PEEK_ALL = MSG_PEEK | MSG_WAITALL };
     if (flags & RECV_NEVER_WAITS)
@@ -50,7 +50,7 @@ struct recv_call {
     socklen_t *addr_len;
 };
 
-static long recv_attempt(struct iotry *t, int fd, bool now)
+static inline long recv_attempt(struct iotry *t, int fd, bool now)
 {
     struct recv_call *c = (struct recv_call *)t;
     t->asked = c->len - t->done;

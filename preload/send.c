@@ -10,7 +10,7 @@
 #include "patch.h"
 
 /* What all forms share. A stream takes a message in parts, all else takes it whole. */
-static struct iotry send_io(iotry_attempt *attempt, int fd, const struct fd_entry *e, size_t len,
+static inline struct iotry send_io(iotry_attempt *attempt, int fd, const struct fd_entry *e, size_t len,
                             int flags)
 {
     return (struct iotry){
@@ -50,7 +50,7 @@ struct send_call {
     socklen_t addr_len;
 };
 
-static long send_attempt(struct iotry *t, int fd, bool now)
+static inline long send_attempt(struct iotry *t, int fd, bool now)
 {
     struct send_call *c = (struct send_call *)t;
     const char *rest = c->buf + t->done;
