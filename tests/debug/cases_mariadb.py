@@ -64,7 +64,7 @@ def looked_at(run, where):
     ps = ctl(run, "ps")
     parked = [line for line in ps.splitlines() if " parked " in line]
     check(len(ps.splitlines()) > CONNECTIONS, ps)
-    check(all(re.search(r"parked +(descriptor|condition|mutex|rwlock|futex|sleep|signals|semaphore)", line)
+    check(all(re.search(r"parked +(descriptor|condition|mutex|rwlock|futex|sleep|signals|semaphore|offloaded)", line)
               for line in parked), ps)
     for words in ("bt", "1"), ("fds",), ("timers",), ("locks",):
         check(len(ctl(run, *words).splitlines()) > 1, words)
