@@ -15,8 +15,8 @@
 #if defined(__x86_64__)
 bool tick_counter;
 
-/* The kernel watches the counter, and takes another clock when it is not the same everywhere. What a
- * hypervisor offers instead of it (kvm-clock) is made from it. */
+/* The kernel watches the counter, and takes another clock when it is not the same everywhere.
+ * What a hypervisor offers instead of it (kvm-clock) is made from it. */
 static bool kernel_distrusts_counter(void)
 {
     static const char *const others[] = {"hpet", "acpi_pm", "jiffies", "refined-jiffies"};
@@ -51,8 +51,8 @@ void tick_start(void)
 }
 #endif
 
-/* The reading between two of the other clock that lie closest together is the truest: in between the
- * thread may have lost its processor. */
+/* The reading between two of the other clock that lie closest together is the truest: in between
+ * the thread may have lost its processor. */
 void tick_pair(uint64_t *ticks, int64_t *ns)
 {
     uint64_t best = UINT64_MAX;

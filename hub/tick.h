@@ -1,7 +1,8 @@
 /* A clock for traces: cheaper than CLOCK_MONOTONIC, of no fixed unit.
  *
- * It counts at a steady rate on all processors: the processor's time stamp counter where that holds,
- * else nanoseconds. Who records pairs of tick_now() and clock_now() can turn one into the other.
+ * It counts at a steady rate on all processors: the processor's time stamp counter where that
+ * holds, else nanoseconds. Who records pairs of tick_now() and clock_now() can turn one into the
+ * other.
  */
 #ifndef HUB_TICK_H
 #define HUB_TICK_H

@@ -32,7 +32,7 @@ void greenctl_no(int code, const char *hint, const char *format, ...)
     exit(code);
 }
 
-/* ---- Asking ----------------------------------------------------------------------------------- */
+/* ---- Asking ---------------------------------------------------------------------------------- */
 
 /* A socket that somebody else put there could tell us anything. */
 static bool greenctl_is_ours(int fd)
@@ -88,9 +88,10 @@ char *greenctl_ask(const char *path, const char *line, size_t *length)
     return answer;
 }
 
-/* ---- Which process ---------------------------------------------------------------------------- */
+/* ---- Which process --------------------------------------------------------------------------- */
 
-/* The place of a user's sockets that have no path of their own: below $XDG_RUNTIME_DIR, or in /tmp. */
+/* The place of a user's sockets that have no path of their own: below $XDG_RUNTIME_DIR, or in
+ * /tmp. */
 struct place {
     char path[256];
     uid_t uid;
@@ -203,8 +204,8 @@ static int greenctl_list(void)
     return 0;
 }
 
-/* Its effective user; ours when that cannot be told. (The owner of /proc/PID is root for a process that
- * changed its user.) */
+/* Its effective user; ours when that cannot be told. (The owner of /proc/PID is root for a
+ * process that changed its user.) */
 static uid_t greenctl_user_of(const char *pid)
 {
     char path[64], line[256];
@@ -269,7 +270,7 @@ static void greenctl_find(const char *which, char *path, size_t room)
                 "process %s has no control socket of this user's", which);
 }
 
-/* ---- Commands ----------------------------------------------------------------------------------- */
+/* ---- Commands -------------------------------------------------------------------------------- */
 
 static const char usage[] =
     "Usage: greenctl                       list this user's processes that can be looked at\n"

@@ -18,10 +18,10 @@
 
 enum {
     HUBS = 256,
-    FILE_NS = 100000000, /* records lie in the rings for so long at most before they are written ... */
-    LINES_NS = 20000000, /* ... or printed */
-    COUNT_S = 5,        /* trace_count_time() */
-    NAMES_S = 10,       /* between two records of what threads are called, who may have got names since */
+    FILE_NS = 100000000, /* for so long at most records lie in the rings unwritten ... */
+    LINES_NS = 20000000, /* ... or unprinted */
+    COUNT_S = 5,         /* trace_count_time() */
+    NAMES_S = 10,        /* between two records of what threads are called by then */
     SLICE = 64,
     TRACE_STACK = 128 * 1024,
 };
@@ -42,7 +42,7 @@ static int64_t trace_names_at;
 static struct put trace_lines;
 static struct decoder trace_decoder; /* for lines */
 
-/* ---- Recording: by who holds the hub ------------------------------------------------------------- */
+/* ---- Recording: by who holds the hub --------------------------------------------------------- */
 
 static void count_time(struct green *left, struct green *next)
 {
@@ -76,7 +76,7 @@ static void trace_hook(void)
                      __ATOMIC_RELEASE);
 }
 
-/* ---- Taking what was recorded ------------------------------------------------------------------------ */
+/* ---- Taking what was recorded ---------------------------------------------------------------- */
 
 static struct ring_part parts[HUBS]; /* drain_lock */
 
@@ -115,7 +115,8 @@ static bool drain_names(void)
     static struct trace_record names[SLICE];
     size_t n;
     trace_names_at = clock_now() + NAMES_S * INT64_C(1000000000);
-    for (bool first = true; (n = green_slice(LOOK_TRACE, looks, SLICE, first, NULL)); first = false) {
+    for (bool first = true; (n = green_slice(LOOK_TRACE, looks, SLICE, first, NULL));
+         first = false) {
         for (size_t i = 0; i < n; i++) {
             uint64_t words[2];
             memcpy(words, looks[i].name, sizeof words);
@@ -184,7 +185,7 @@ static bool trace_start_thread(void)
     return false;
 }
 
-/* ---- What is asked ----------------------------------------------------------------------------------- */
+/* ---- What is asked --------------------------------------------------------------------------- */
 
 void trace_run(void)
 {

@@ -19,10 +19,12 @@ void trace_fork(void);
 /* Record or not, into the file of --trace; false when there is none. */
 bool trace_switch(bool on);
 
-/* Lines on stderr: "off", "threads" (begin, end, loss of the hub) or "all"; false for another word. */
+/* Lines on stderr: "off", "threads" (begin, end, loss of the hub) or "all"; false for another
+ * word. */
 bool trace_log(const char *level);
 
-/* Make what trace_log() needs; false when that cannot be had. On a native thread that libc knows. */
+/* Make what trace_log() needs; false when that cannot be had. On a native thread that libc
+ * knows. */
 bool trace_ready(void);
 
 /* Count the time that threads run (green_look.ran) for the next few seconds. */

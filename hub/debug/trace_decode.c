@@ -15,7 +15,7 @@ struct decode_thread {
     uint8_t wait;
 };
 
-/* ---- Threads that stopped: a table by id ------------------------------------------------------------ */
+/* ---- Threads that stopped: a table by id ----------------------------------------------------- */
 
 static size_t thread_home(const struct decoder *d, uint64_t id)
 {
@@ -80,7 +80,7 @@ static bool thread_take(struct decoder *d, uint64_t id, struct decode_thread *ou
     return true;
 }
 
-/* ---- Records ---------------------------------------------------------------------------------------- */
+/* ---- Records --------------------------------------------------------------------------------- */
 
 static int64_t decode_time(const struct decoder *d, const struct trace_record *r)
 {
@@ -91,19 +91,21 @@ static int64_t decode_time(const struct decoder *d, const struct trace_record *r
 }
 
 /* Who ran on the hub has stopped. */
-static void decode_left(struct decoder *d, unsigned hub, enum trace_type type, int64_t now, uint8_t wait,
-                        uint64_t object)
+static void decode_left(struct decoder *d, unsigned hub, enum trace_type type, int64_t now,
+                        uint8_t wait, uint64_t object)
 {
     uint64_t id = d->hub[hub].id;
     if (!id)
         return;
     d->event(d->arg, &(struct trace_event){.type = (uint8_t)type, .wait = wait, .id = id,
-                                           .from = d->hub[hub].since, .time = now, .object = object});
+                                           .from = d->hub[hub].since, .time = now,
+                                           .object = object});
     if (type != TRACE_ENDED)
         thread_stopped(d, &(struct decode_thread){id, now, object, wait});
 }
 
-static void decode_switch(struct decoder *d, unsigned hub, const struct trace_record *r, int64_t now)
+static void decode_switch(struct decoder *d, unsigned hub, const struct trace_record *r,
+                          int64_t now)
 {
     uint64_t id = r->word[1] & ((UINT64_C(1) << RECORD_ID_BITS) - 1);
     uint64_t packed = r->word[1] >> RECORD_WOKEN_SHIFT;
@@ -154,7 +156,8 @@ static void decode_record(struct decoder *d, unsigned hub, const struct trace_re
         decode_switch(d, hub, r, now);
     } else if (type == RECORD_HANDOFF) {
         decode_left(d, hub, TRACE_RAN, now, 0, 0);
-        d->event(d->arg, &(struct trace_event){.type = TRACE_HANDOFF, .id = r->word[1], .time = now});
+        d->event(d->arg, &(struct trace_event){.type = TRACE_HANDOFF, .id = r->word[1],
+                                               .time = now});
         thread_stopped(d, &(struct decode_thread){r->word[1], now, 0, TRACE_ALONE});
         d->hub[hub].id = 0;
     } else if (type == RECORD_GAP) {
@@ -162,7 +165,7 @@ static void decode_record(struct decoder *d, unsigned hub, const struct trace_re
     }
 }
 
-/* ---- Blocks ----------------------------------------------------------------------------------------- */
+/* ---- Blocks ---------------------------------------------------------------------------------- */
 
 /* Times are made from the block's and the last one's, so that both clocks may drift apart. */
 static void decode_clock(struct decoder *d, uint64_t ticks, int64_t ns)
@@ -183,7 +186,8 @@ static void part_skip_empty(struct decode_part *p)
     }
 }
 
-void decode_block(struct decoder *d, uint64_t ticks, int64_t ns, struct decode_part *parts, size_t n)
+void decode_block(struct decoder *d, uint64_t ticks, int64_t ns, struct decode_part *parts,
+                  size_t n)
 {
     decode_clock(d, ticks, ns);
     for (size_t i = 0; i < n; i++)
@@ -196,7 +200,8 @@ void decode_block(struct decoder *d, uint64_t ticks, int64_t ns, struct decode_p
             if (!parts[i].count[0])
                 continue;
             const struct trace_record *r = parts[i].at[0];
-            int64_t time = (r->word[0] & RECORD_TYPE) == RECORD_NAME ? INT64_MIN : decode_time(d, r);
+            bool timeless = (r->word[0] & RECORD_TYPE) == RECORD_NAME;
+            int64_t time = timeless ? INT64_MIN : decode_time(d, r);
             if (!oldest || time < at) {
                 oldest = &parts[i];
                 at = time;
@@ -244,7 +249,8 @@ bool decode_file(struct decoder *d, const void *bytes, size_t size)
         at += sizeof *b;
         if (b->magic != TRACE_BLOCK_MAGIC)
             break;
-        uint64_t there = (size - at) / sizeof(uint64_t), words = b->words < there ? b->words : there;
+        uint64_t there = (size - at) / sizeof(uint64_t);
+        uint64_t words = b->words < there ? b->words : there;
         size_t n = block_parts(d->parts, (const uint64_t *)(b + 1), words);
         decode_block(d, b->ticks, b->ns, d->parts, n);
         at += (size_t)words * sizeof(uint64_t);

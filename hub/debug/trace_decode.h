@@ -1,5 +1,6 @@
-/* From records (trace_format.h) to events (trace_write.h): what who did from when to when, with times
- * in nanoseconds. Also part of greenctl. Uses no memory but its own tables, nothing of libc but memcpy.
+/* From records (trace_format.h) to events (trace_write.h): what who did from when to when, with
+ * times in nanoseconds. Also part of greenctl. Uses no memory but its own tables, nothing of libc
+ * but memcpy.
  */
 #ifndef DEBUG_TRACE_DECODE_H
 #define DEBUG_TRACE_DECODE_H
@@ -19,9 +20,10 @@ struct decode_part {
     size_t count[2];
 };
 
-/* Owned by who decodes; all zero but for `event` and `arg` at first, and again after decode_end(). */
+/* Owned by who decodes; all zero but for `event` and `arg` at first, and again after
+ * decode_end(). */
 struct decoder {
-    void (*event)(void *arg, const struct trace_event *e); /* is given each event, in order of its end */
+    void (*event)(void *arg, const struct trace_event *e); /* is given each, in order of its end */
     void *arg;
 
     uint64_t ticks; /* the last block's time */
@@ -38,7 +40,8 @@ struct decoder {
 };
 
 /* The next block. Threads that there is no memory for are left out. */
-void decode_block(struct decoder *d, uint64_t ticks, int64_t ns, struct decode_part *parts, size_t n);
+void decode_block(struct decoder *d, uint64_t ticks, int64_t ns, struct decode_part *parts,
+                  size_t n);
 
 /* All blocks of a file of `size` bytes. False when it is no such file. */
 bool decode_file(struct decoder *d, const void *bytes, size_t size);

@@ -41,10 +41,10 @@ bool ring_make(void)
     return true;
 }
 
-/* ---- By who holds the hub --------------------------------------------------------------------------- */
+/* ---- By who holds the hub -------------------------------------------------------------------- */
 
-/* There is room for more when the taker has been there since; one who sleeps is called when it is half
- * gone. */
+/* There is room for more when the taker has been there since; one who sleeps is called when it
+ * is half gone. */
 static __attribute__((noinline)) bool ring_has_room(struct ring *r, uint64_t head)
 {
     uint64_t tail = atomic_load_explicit(&r->tail, memory_order_acquire);
@@ -98,7 +98,7 @@ void ring_handed_off(unsigned hub, struct green *g)
     ring_put(hub, tick_now() << RECORD_TIME_SHIFT | RECORD_HANDOFF, g->id, 0);
 }
 
-/* ---- By who takes ----------------------------------------------------------------------------------- */
+/* ---- By who takes ---------------------------------------------------------------------------- */
 
 bool ring_look(unsigned hub, struct ring_part *part)
 {

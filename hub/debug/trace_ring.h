@@ -1,5 +1,5 @@
-/* Where events of a trace are kept until somebody takes them: a ring for each hub, written by whoever
- * holds the hub, in a few nanoseconds and without a lock.
+/* Where events of a trace are kept until somebody takes them: a ring for each hub, written by
+ * whoever holds the hub, in a few nanoseconds and without a lock.
  */
 #ifndef DEBUG_TRACE_RING_H
 #define DEBUG_TRACE_RING_H
@@ -26,8 +26,8 @@ struct ring_part {
     uint64_t lost; /* that many more found the ring full, since ring_look() was last called */
 };
 
-/* One of the rings with news; those of a call with `hub` 0 and the later ones with the last part's hub + 1
- * until it returns false. One taker at a time. */
+/* One of the rings with news; those of a call with `hub` 0 and the later ones with the last
+ * part's hub + 1 until it returns false. One taker at a time. */
 bool ring_look(unsigned hub, struct ring_part *part);
 
 /* What `part` shows has been taken. */

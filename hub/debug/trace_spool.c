@@ -18,12 +18,14 @@
 enum { PATH_ROOM = CONFIG_PATH_MAX + 48, PARTS = 256 };
 
 /* All of the one caller. */
-static int spool_file = -1, spool_fd = -1;
+static int spool_file = -1;  /* FILE */
+static int spool_fd = -1;    /* FILE.spool; kept open, because the program may change its user */
+static int spool_older = -1; /* FILE.1.spool */
+static bool spool_goes_on;   /* spool_fd is being appended to */
 static uint64_t spool_used, spool_pid;
-static bool spool_rotated;
 static char spool_path[PATH_ROOM];
 
-/* ---- Names and words -------------------------------------------------------------------------------- */
+/* ---- Names and words ------------------------------------------------------------------------- */
 
 static void spool_say(const char *what, const char *then)
 {
@@ -79,7 +81,7 @@ static bool spool_put(int fd, const void *bytes, size_t n)
     return true;
 }
 
-/* ---- Opening ---------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 /* One that another process writes is left to it. */
 static int spool_open_file(bool with_pid)
@@ -110,14 +112,15 @@ static bool spool_begin(void)
     } first = {{TRACE_HEAD_MAGIC, spool_pid}, {.magic = TRACE_BLOCK_MAGIC}};
     spool_beside(path, ".spool");
     sys_3(SYS_unlinkat, AT_FDCWD, path, 0);
-    spool_fd = (int)sys_4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND,
-                          0600);
+    spool_fd = (int)sys_4(SYS_openat, AT_FDCWD, path,
+                          O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND, 0600);
     if (spool_fd < 0)
         return false;
     spool_fd = fd_make_private(spool_fd);
     tick_pair(&first.block.ticks, &first.block.ns);
     spool_used = sizeof first;
-    return spool_put(spool_fd, &first, sizeof first);
+    spool_goes_on = spool_put(spool_fd, &first, sizeof first);
+    return spool_goes_on;
 }
 
 /* In the meantime FILE is a trace with nothing in it but this. */
@@ -131,7 +134,9 @@ static bool spool_note(void)
 
 static void spool_close(void)
 {
+    spool_goes_on = false;
     spool_shut(&spool_fd);
+    spool_shut(&spool_older);
     spool_shut(&spool_file);
 }
 
@@ -140,7 +145,6 @@ bool spool_open(bool forked)
     static char path[PATH_ROOM];
     static const char go_on[] = "name another file; the program goes on without";
     spool_pid = (uint64_t)sys_0(SYS_getpid);
-    spool_rotated = false;
     spool_file = spool_open_file(forked);
     if (spool_file < 0) {
         spool_say(" cannot be opened as a file", go_on);
@@ -158,10 +162,10 @@ bool spool_open(bool forked)
 
 bool spool_is_open(void)
 {
-    return spool_fd >= 0;
+    return spool_goes_on;
 }
 
-/* ---- Appending -------------------------------------------------------------------------------------- */
+/* ---- Appending ------------------------------------------------------------------------------- */
 
 static const char ended[] = "tracing has ended; the program goes on";
 
@@ -184,7 +188,8 @@ static bool spool_send(size_t pieces)
 {
     enum { AT_ONCE = 1024 }; /* IOV_MAX */
     for (size_t at = 0; at < pieces;) {
-        long n = sys_3(SYS_writev, spool_fd, &out.piece[at], pieces - at < AT_ONCE ? pieces - at : AT_ONCE);
+        size_t count = pieces - at < AT_ONCE ? pieces - at : AT_ONCE;
+        long n = sys_3(SYS_writev, spool_fd, &out.piece[at], count);
         if (n <= 0 && n != -4 /* EINTR */)
             return false;
         for (size_t done = n > 0 ? (size_t)n : 0; done;) {
@@ -198,7 +203,8 @@ static bool spool_send(size_t pieces)
     return true;
 }
 
-bool spool_write(const struct ring_part *parts, size_t n, const struct trace_record *more, size_t count)
+bool spool_write(const struct ring_part *parts, size_t n, const struct trace_record *more,
+                 size_t count)
 {
     size_t pieces = out_add(0, &out.block, sizeof out.block), words = 0;
     out.block.magic = TRACE_BLOCK_MAGIC;
@@ -232,7 +238,7 @@ bool spool_write(const struct ring_part *parts, size_t n, const struct trace_rec
     if (spool_send(pieces))
         return true;
     spool_say(" cannot be written: is the disk full?", ended);
-    spool_shut(&spool_fd);
+    spool_goes_on = false;
     return false;
 }
 
@@ -246,9 +252,10 @@ bool spool_rotate(void)
     static char path[PATH_ROOM], older[PATH_ROOM];
     spool_beside(path, ".spool");
     spool_beside(older, ".1.spool");
-    spool_shut(&spool_fd);
     sys_4(SYS_renameat, AT_FDCWD, path, AT_FDCWD, older);
-    spool_rotated = true;
+    spool_shut(&spool_older);
+    spool_older = spool_fd;
+    spool_goes_on = false;
     if (spool_begin())
         return true;
     spool_shut(&spool_fd);
@@ -256,7 +263,7 @@ bool spool_rotate(void)
     return false;
 }
 
-/* ---- The end ---------------------------------------------------------------------------------------- */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 static struct put json;
 
@@ -267,17 +274,12 @@ static void spool_event(void *unused, const struct trace_event *e)
 }
 
 /* The events of a spool go to `fd`, as JSON. */
-static bool spool_convert(struct decoder *d, const char *path, int fd)
+static bool spool_convert(struct decoder *d, int from, int fd)
 {
     struct stat st;
-    int from = (int)sys_4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
-    if (from < 0 || fstat(from, &st) || st.st_size <= 0) {
-        if (from >= 0)
-            sys_1(SYS_close, from);
+    if (from < 0 || fstat(from, &st) || st.st_size <= 0)
         return false;
-    }
     long at = sys_6(SYS_mmap, NULL, st.st_size, PROT_READ, MAP_PRIVATE, from, 0);
-    sys_1(SYS_close, from);
     if (at < 0 && at > -4096)
         return false;
     put_start(&json, fd);
@@ -296,7 +298,7 @@ static bool spool_convert_older(struct decoder *d)
     spool_beside(to, ".1");
     sys_3(SYS_unlinkat, AT_FDCWD, to, 0);
     int fd = (int)sys_4(SYS_openat, AT_FDCWD, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool done = fd >= 0 && spool_convert(d, path, fd);
+    bool done = fd >= 0 && spool_convert(d, spool_older, fd);
     if (fd >= 0)
         sys_1(SYS_close, fd);
     sys_3(SYS_unlinkat, AT_FDCWD, done ? path : to, 0);
@@ -310,10 +312,11 @@ void spool_finish(void)
     if (spool_file < 0)
         return;
     d.event = spool_event;
-    bool older = !spool_rotated || spool_convert_older(&d);
+    bool older = spool_older < 0 || spool_convert_older(&d);
     spool_beside(path, ".spool");
     bool newer = sys_2(SYS_ftruncate, spool_file, 0) == 0 &&
-                 sys_3(SYS_lseek, spool_file, 0, SEEK_SET) == 0 && spool_convert(&d, path, spool_file);
+                 sys_3(SYS_lseek, spool_file, 0, SEEK_SET) == 0 &&
+                 spool_convert(&d, spool_fd, spool_file);
     decode_end(&d);
     if (newer)
         sys_3(SYS_unlinkat, AT_FDCWD, path, 0);
@@ -327,5 +330,6 @@ void spool_finish(void)
 
 void spool_fork(void)
 {
-    spool_file = spool_fd = -1; /* the numbers are closed with the others that were ours */
+    spool_goes_on = false;
+    spool_file = spool_fd = spool_older = -1; /* the numbers are closed with the others that were ours */
 }

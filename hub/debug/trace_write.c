@@ -61,8 +61,8 @@ static void put_slice(struct put *p, const char *category, uint64_t pid, uint64_
     put_text(p, "},\n");
 }
 
-static void put_instant(struct put *p, const char *name, const char *scope, uint64_t pid, uint64_t id,
-                        int64_t time)
+static void put_instant(struct put *p, const char *name, const char *scope, uint64_t pid,
+                        uint64_t id, int64_t time)
 {
     put_text(p, "{\"name\":\"");
     put_text(p, name);

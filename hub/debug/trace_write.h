@@ -34,7 +34,8 @@ struct trace_event {
     uint64_t object; /* of the wait */
 };
 
-/* Chrome's trace event format, an array of objects, one to a line; `pid` is the traced process's. */
+/* Chrome's trace event format, an array of objects, one to a line; `pid` is the traced
+ * process's. */
 void trace_write_begin(struct put *p, uint64_t pid);
 void trace_write_event(struct put *p, uint64_t pid, const struct trace_event *e);
 void trace_write_end(struct put *p, uint64_t pid);
