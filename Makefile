@@ -209,7 +209,7 @@ $(UNIT_TESTS_CXX): private LDFLAGS += -lstdc++
 packages-%:
 	@if [ "$(PACKAGES)" = yes ]; then tools/install-packages build $*; fi
 
-check: packages-check
+check: packages-check packages-demo packages-smoke
 	@$(MAKE) --no-print-directory all unit-tests
 	@BUILD=$(abspath $(BUILD)) MAKE='$(MAKE)' CC='$(CC)' tests/run
 

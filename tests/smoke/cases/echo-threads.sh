@@ -1,7 +1,7 @@
 # The plain C server: a detached pthread per connection on a 64 KiB stack.
 case_package=gcc
 case_needs="cc"
-case_threads=4
+case_threads=8
 case_setup() { built echo_threads >/dev/null || fail "did not build"; }
 case_serve() { serve_at server "$PORT" "$SMOKE_BIN/echo_threads" "$PORT"; }
 case_load() {

@@ -10,10 +10,11 @@ case_serve() {
 }
 case_load() {
     local loading
-    load -c 200 -n 20000 --hold 0.3 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
+    load -c 200 -n 10000 --hold 0.3 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     load -c 20 -n 60 --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"
     load -c 20 -n 200 --http /pool/100k --expect "$WEB/100k" 127.0.0.1 "$PORT"
-    load -c 50 -n 5000 --storm --http /1k 127.0.0.1 "$PORT"
+    churn server 10000 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
+    load -c 50 -n 10000 --storm --http /1k 127.0.0.1 "$PORT"
     quietly timeout 20 wrk -t 2 -c 50 -d 1 "http://127.0.0.1:$PORT/1k"
     load -c 20 -n 6000 --per-connection 1 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT" &
     loading=$!

@@ -1,7 +1,7 @@
 # stunnel as TLS client: plain connections in, TLS out to a native stunnel, with the peer verified.
 case_package=stunnel4
 case_needs="stunnel nginx openssl"
-case_threads=4
+case_threads=8
 case_log_errors='INTERNAL|[Ff]atal|[Cc]rash'
 case_setup() {
     certificate
@@ -28,7 +28,7 @@ END
     serve_at server "$PORT" stunnel "$RUN/conf"
 }
 case_load() {
-    TRIAL_SHORT=3000 TRIAL_STORM=3000 \
+    TRIAL_SHORT=5000 TRIAL_STORM=20000 \
         trial server --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     load -c 10 -n 20 --half-close --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"
 }

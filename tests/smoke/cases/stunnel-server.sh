@@ -27,6 +27,12 @@ case_load() {
     # Big transfers down, and both ways.
     load -c 20 -n 40 --tls --half-close --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"
     load -c 20 -n 60 -s 1048576 --tls 127.0.0.1 "$UP_PORT"
+    # SIGHUP: the configuration is read again; connections go on meanwhile.
+    sed -i "s/^connect = 127.0.0.1:$ECHO_PORT\$/connect = 127.0.0.1:$WEB_PORT/" "$RUN/conf"
+    load -c 10 -n 2000 --tls --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT" &
+    LOAD_COUNT=$((LOAD_COUNT + 1))
+    reload server HUP 10 says "https://localhost:$UP_PORT/1k" "$WEB/1k" --cacert "$WORK/crt.pem"
+    wait $!
     # Forty stall in mid-handshake; the others go on.
     load -c 50 -n 2000 --per-connection 10 --stall 40 --tls --http /64 --expect "$WEB/64" \
         127.0.0.1 "$PORT"

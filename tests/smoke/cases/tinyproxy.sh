@@ -2,7 +2,7 @@
 # after each answer, so nothing can be held.
 case_package=tinyproxy
 case_needs="tinyproxy nginx"
-case_threads=8
+case_threads=12 # eight of them sync its log to the disk, which it does for each line
 case_log_errors='pthread|thread failed|[Mm]emory'
 # A storm's broken requests are reported, in no fixed number of ways.
 case_ignore='^(ERROR|CONNECT|INFO|WARNING|NOTICE)'
