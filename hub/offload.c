@@ -26,11 +26,17 @@ struct job {
     _Atomic bool done;
 };
 
+/* A thread that has nothing to do; lies on its stack. */
+struct idler {
+    struct idler *next;  /* pool lock */
+    _Atomic int called;  /* futex: it was taken from the list, for a job that it or another will find */
+};
+
 /* Guarded by pool_lock, but for the atomics. */
 static struct lock pool_lock;
 static struct job *pool_head, **pool_tail = &pool_head;
 static unsigned pool_threads, pool_idle, pool_queued;
-static _Atomic int pool_bell; /* futex: rung for each job */
+static struct idler *pool_idlers; /* the one that came last first: the others may end */
 static _Atomic uint64_t pool_calls;
 
 uint64_t offload_calls(void)
@@ -50,30 +56,61 @@ static struct job *pool_take(void)
     return j;
 }
 
-/* The next job, or NULL when this thread shall end. */
+static void idler_call(struct idler *i)
+{
+    if (!i)
+        return;
+    atomic_store(&i->called, 1); /* its memory may be gone from here on */
+    sys_6(SYS_futex, &i->called, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static struct idler *idler_take(void)
+{
+    struct idler *i = pool_idlers;
+    if (i)
+        pool_idlers = i->next;
+    return i;
+}
+
+/* Under the lock, which is given up meanwhile: until the thread is called, or for IDLE_SECONDS. Returns
+ * whether it was called. */
+static bool idler_wait(void)
+{
+    struct idler self = {.next = pool_idlers};
+    struct timespec ts = {IDLE_SECONDS, 0};
+    pool_idlers = &self;
+    lock_release(&pool_lock);
+    sys_6(SYS_futex, &self.called, FUTEX_WAIT_PRIVATE, 0, &ts, NULL, 0);
+    lock_acquire(&pool_lock);
+    struct idler **slot = &pool_idlers;
+    while (*slot && *slot != &self)
+        slot = &(*slot)->next;
+    if (*slot) {
+        *slot = self.next;
+        return false;
+    }
+    lock_release(&pool_lock);
+    while (!atomic_load(&self.called)) /* whoever took it is about to */
+        sys_6(SYS_futex, &self.called, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+    lock_acquire(&pool_lock);
+    return true;
+}
+
+/* The next job, or NULL when this thread shall end. It stays while it is one of those that were reserved
+ * for jobs on their way. */
 static struct job *pool_next(void)
 {
     lock_acquire(&pool_lock);
     pool_idle++;
-    for (;;) {
-        struct job *j = pool_take();
-        int bell = atomic_load(&pool_bell);
-        if (j) {
-            pool_idle--;
-            lock_release(&pool_lock);
-            return j;
-        }
-        lock_release(&pool_lock);
-        struct timespec ts = {IDLE_SECONDS, 0};
-        long r = sys_6(SYS_futex, &pool_bell, FUTEX_WAIT_PRIVATE, bell, &ts, NULL, 0);
-        lock_acquire(&pool_lock);
-        if (r == -ETIMEDOUT && !pool_head) {
-            pool_idle--;
-            pool_threads--;
-            lock_release(&pool_lock);
-            return NULL;
-        }
-    }
+    struct job *j;
+    while (!(j = pool_take()))
+        if (!idler_wait() && pool_idle > pool_queued)
+            break;
+    pool_idle--;
+    if (!j)
+        pool_threads--;
+    lock_release(&pool_lock);
+    return j;
 }
 
 static void *pool_main(void *unused)
@@ -135,9 +172,9 @@ long offload(long (*fn)(void *arg), void *arg)
     lock_acquire(&pool_lock);
     *pool_tail = &j;
     pool_tail = &j.next;
+    struct idler *idler = idler_take();
     lock_release(&pool_lock);
-    atomic_fetch_add(&pool_bell, 1);
-    sys_6(SYS_futex, &pool_bell, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    idler_call(idler);
     g->waits_for = WAIT_OFFLOAD;
     enum wait_result ignored;
     while (park_until(g, job_done, &j, DEADLINE_NEVER) != PARK_DONE)
@@ -152,5 +189,6 @@ void offload_fork(void)
     lock_init(&pool_lock);
     pool_head = NULL;
     pool_tail = &pool_head;
+    pool_idlers = NULL;
     pool_threads = pool_idle = pool_queued = 0;
 }

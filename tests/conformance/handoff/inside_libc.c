@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <link.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -115,6 +116,22 @@ static void *read_a_line(void *argument)
     return NULL;
 }
 
+static void fgets_on_a_terminal(void)
+{
+    int control = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    EXPECT(control >= 0 && grantpt(control) == 0 && unlockpt(control) == 0);
+    FILE *in = fopen(ptsname(control), "r");
+    EXPECT(in != NULL);
+    pthread_t reader = start(read_a_line, in);
+    sleep_ms(10);
+    EXPECT_EQ(write(control, "a li", 4), 4);
+    sleep_ms(10);
+    EXPECT_EQ(write(control, "ne\n", 3), 3);
+    finish(reader);
+    fclose(in);
+    close(control);
+}
+
 static void fgets_on_a_pipe(void)
 {
     EXPECT_EQ(pipe(fds), 0);
@@ -157,6 +174,7 @@ int main(int argc, char **argv)
         CHECK(loader_lock_held_by_a_sleeper),
         CHECK(stream_held_by_a_sleeper),
         CHECK(fgets_on_a_pipe),
+        CHECK(fgets_on_a_terminal),
         CHECK(flush_of_all_beside_a_reader),
     };
     return CHECKS_RUN(checks, argc, argv);
