@@ -171,7 +171,7 @@ static void decode_record(struct decoder *d, unsigned hub, const struct trace_re
 static void decode_clock(struct decoder *d, uint64_t ticks, int64_t ns)
 {
     enum { TOO_SHORT_NS = 1000000 };
-    if (d->ticks && ticks > d->ticks && ns > d->ns && (!d->rate || ns - d->ns >= TOO_SHORT_NS))
+    if (d->ticks && ticks > d->ticks && ns > d->ns && (d->rate == 0 || ns - d->ns >= TOO_SHORT_NS))
         d->rate = (double)(ns - d->ns) / (double)(ticks - d->ticks);
     d->ticks = ticks;
     d->ns = ns;
