@@ -275,7 +275,8 @@ static inline bool mutex_stays(const pthread_mutex_t *m)
     return (m->__data.__kind & MUTEX_TYPE) == PTHREAD_MUTEX_RECURSIVE_NP && m->__data.__count > 1;
 }
 
-int mutex_release(pthread_mutex_t *m)
+static inline int mutex_release_to(pthread_mutex_t *m,
+                                   void (*wake_one)(enum wait_kind kind, const void *key))
 {
     if (__builtin_expect(lockorder_on, 0))
         lockorder_released(m);
@@ -288,7 +289,7 @@ int mutex_release(pthread_mutex_t *m)
         if (mutex_is_simple(m->__data.__kind)) {
             mutex_give(m);
             wait_fence();
-            wake(WAIT_MUTEX, m, 1, WAIT_ANY_BITS);
+            wake_one(WAIT_MUTEX, m);
             return 0;
         }
         bool stays = mutex_stays(m);
@@ -297,10 +298,20 @@ int mutex_release(pthread_mutex_t *m)
         shared_end(was);
         wait_fence();
         if (!stays)
-            wake(WAIT_MUTEX, m, 1, WAIT_ANY_BITS);
+            wake_one(WAIT_MUTEX, m);
         return error;
     }
     }
+}
+
+static void mutex_wake_one(enum wait_kind kind, const void *key)
+{
+    wake(kind, key, 1, WAIT_ANY_BITS);
+}
+
+int mutex_release(pthread_mutex_t *m)
+{
+    return mutex_release_to(m, mutex_wake_one);
 }
 
 int mutex_retake(pthread_mutex_t *m)
@@ -317,7 +328,7 @@ static int mutex_unlock_slow(pthread_mutex_t *m)
 {
     if (lock_passes(PATCH_pthread_mutex_unlock))
         return real.pthread_mutex_unlock(m);
-    int error = mutex_release(m);
+    int error = mutex_release_to(m, wake_lock);
     self_attach(); /* a thread that shall yield, or lost its hub, holds no longer than it must */
     return error;
 }
