@@ -129,29 +129,36 @@ static bool drain_names(void)
     return true;
 }
 
-static bool drain_file(size_t n)
+/* Before the rings are looked at: of those that end meanwhile, the name is in them. */
+static bool drain_prepare(void)
 {
-    struct trace_record gap = {{trace_resumed << RECORD_TIME_SHIFT | RECORD_GAP, 0, 0}};
-    bool paused = trace_resumed != 0;
-    trace_resumed = 0;
     if (spool_is_full()) {
         trace_names_at = 0;
         if (!spool_rotate())
             return false;
     }
-    return spool_write(parts, n, &gap, paused) && (clock_now() < trace_names_at || drain_names());
+    return clock_now() < trace_names_at || drain_names();
+}
+
+static bool drain_file(size_t n)
+{
+    struct trace_record gap = {{trace_resumed << RECORD_TIME_SHIFT | RECORD_GAP, 0, 0}};
+    bool paused = trace_resumed != 0;
+    trace_resumed = 0;
+    return spool_write(parts, n, &gap, paused);
 }
 
 static void drain(void)
 {
     size_t n = 0;
+    bool file = spool_is_open() && drain_prepare();
     for (unsigned hub = 0; n < HUBS && ring_look(hub, &parts[n]); n++)
         hub = parts[n].hub + 1;
     if (atomic_load(&trace_level))
         drain_lines(n);
     else if (trace_decoder.ticks)
         decode_end(&trace_decoder);
-    if (spool_is_open() && !drain_file(n))
+    if (!file || !drain_file(n))
         atomic_store(&trace_to_file, false);
     for (size_t i = 0; i < n; i++)
         ring_taken(&parts[i]);
@@ -211,9 +218,8 @@ void trace_exit(void)
     lock_acquire(&drain_lock);
     sched_handoff_watch = NULL;
     __atomic_store_n(&sched_watch, NULL, __ATOMIC_RELEASE);
+    trace_names_at = 0;
     drain();
-    if (spool_is_open())
-        drain_names();
     spool_finish();
     atomic_store(&trace_to_file, false);
     atomic_store(&trace_level, TRACE_OFF);

@@ -221,12 +221,15 @@ def test_a_finished_trace_needs_no_converting():
 def test_a_trace_goes_on_in_a_new_file():
     with place() as where:
         path = where + "/trace"
-        with Run([f"--trace={path}", "--trace-size=64K"], [program("turns"), "20000"]) as run:
+        with Run([f"--trace={path}", "--trace-size=64K"], [program("many"), "3", "churn"]) as run:
+            until(lambda: os.path.exists(path + ".1.spool"), "the second file")
+            run.process.stdin.close()
             check(run.finish() == 0, run.stderr())
         check(sorted(os.listdir(where)) == ["trace", "trace.1"], os.listdir(where))
         older, newer = (json.load(open(name)) for name in (path + ".1", path))
-        ends = [max(e["ts"] + e["dur"] for e in part if e["ph"] == "X") if part else 0 for part in (older, newer)]
-        check(ends[0] < ends[1], "the newer one ends earlier")
+        ends = [max((e["ts"] + e["dur"] for e in part if e["ph"] == "X"), default=None)
+                for part in (older, newer)]
+        check(ends[0] and (not ends[1] or ends[0] < ends[1]), f"the newer one ends earlier: {ends}")
         for part in (older, newer):
             named = {e["tid"] for e in part if e["name"] == "thread_name"}
             check(named >= set(lanes(part)), f"nameless: {set(lanes(part)) - named}")
