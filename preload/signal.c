@@ -2,7 +2,8 @@
  *
  * The kernel runs our trampoline for every handler of the program's. What it does depends on where
  * the signal found the OS thread:
- *   in a green thread's (or a foreign thread's) own code: the handler runs at once, there;
+ *   in a green thread's (or a foreign thread's) own code: the handler runs at once, there, unless
+ *     another process sent it and the main thread waits: then it is main's;
  *   inside the runtime (green_tls.in): the signal becomes pending for that thread, and its handler
  *     runs when the thread leaves the runtime, or interrupts what it waits for;
  *   on a hub that polls: pending for the process; the hub gives it to a green thread that does not
@@ -22,6 +23,7 @@
 #include "preload/action.h"
 #include "preload/kick.h"
 #include "preload/patch.h"
+#include "preload/thread.h"
 #include "preload/timer.h"
 
 /* ---- Records ---- */
@@ -366,6 +368,18 @@ static bool is_fault(int sig, const siginfo_t *info)
                                  sig == SIGILL || sig == SIGTRAP || sig == SIGSYS);
 }
 
+/* What another process sends is the main thread's unless that has blocked it: the kernel asks it first,
+ * and programs rely on a signal to end main's poll(). Here it comes to whichever thread runs. */
+static struct green *signal_main(const struct green *g, int own, int sig, const siginfo_t *info)
+{
+    if (!g || g->foreign || own > OWN_DETACHED ||
+        (info->si_code != SI_USER && info->si_code != SI_QUEUE) ||
+        info->si_pid == (pid_t)sys_0(SYS_getpid))
+        return NULL;
+    struct green *main_green = thread_main_waiting();
+    return main_green && !(main_green->mask & signal_bit(sig)) ? main_green : NULL;
+}
+
 void action_trampoline(int sig, siginfo_t *info, void *context)
 {
     int own = atomic_load_explicit(&green_tls.own, memory_order_relaxed);
@@ -379,6 +393,8 @@ void action_trampoline(int sig, siginfo_t *info, void *context)
     int saved = errno;
     bool kick = kick_received(sig, info);
     struct green *target = timer_target(info);
+    if (!target && !kick)
+        target = signal_main(g, own, sig, info);
     if (target && target != g) {
         int before = atomic_exchange(&green_tls.in, 1);
         record_send(target, sig, info, true);

@@ -145,6 +145,14 @@ void thread_main_exited(void *value)
     thread_run(&thread_main);
 }
 
+struct green *thread_main_waiting(void)
+{
+    if (!hub_started() || !thread_lives(&thread_main))
+        return NULL;
+    int state = atomic_load_explicit(&thread_main.green.state, memory_order_relaxed);
+    return state == GREEN_PARKED || state == GREEN_RUNNABLE ? &thread_main.green : NULL;
+}
+
 /* ---- Making ---- */
 
 /* The first pthread_create() starts the runtime, when the program's main thread makes it. */

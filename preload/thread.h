@@ -98,6 +98,10 @@ static inline bool thread_lives(const struct thread *t)
  * ends the main green thread. Does not return. */
 _Noreturn void thread_main_exited(void *value);
 
+/* The main thread while it waits for something or for its turn; else NULL. Any thread;
+ * async-signal-safe. */
+struct green *thread_main_waiting(void);
+
 /* In the child of a fork() that a green thread made, after hub_after_fork(): the caller is the only
  * thread. */
 void thread_after_fork(void);
