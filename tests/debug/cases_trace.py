@@ -172,6 +172,7 @@ def test_of_a_killed_program_there_is_what_was_spooled():
         path = where + "/trace"
         with Run([f"--trace={path}"], [program("waits"), "6"]) as run:
             until(lambda: b"compute" in open(path + ".spool", "rb").read(), "the names in the spool")
+            until(lambda: any(e["ph"] == "X" for e in json.loads(convert(path))), "slices in the spool")
             with open(path) as file:
                 contains(file.read(), "not finished", "the trace meanwhile")
             run.kill(signal.SIGKILL)
