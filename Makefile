@@ -95,6 +95,7 @@ UNIT_TESTS_CXX := $(patsubst tests/unit/%.cc,$(BUILD)/tests/unit/%,$(wildcard te
 
 .PHONY: all lib tools man
 all: lib tools man $(GEN)/prototypes.o
+$(GEN)/prototypes.o: private WARNINGS += -Wno-deprecated-declarations
 
 lib: $(BUILD)/libgreen.so $(BUILD)/libgreen.so-gdb.py
 
