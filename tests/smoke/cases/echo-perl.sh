@@ -1,7 +1,7 @@
 # perl ithreads: a clone of the interpreter for every connection.
 case_package=perl
 case_needs="perl"
-case_threads=8
+case_threads=48 # a thread computes for milliseconds at its begin and its end: beside the others, if it is for long
 case_serve() { serve_at server "$PORT" perl "$ROOT/tests/smoke/programs/echo_perl.pl" "$PORT"; }
 case_load() {
     load -c 40 -n 400 --hold 0.3 --half-close 127.0.0.1 "$PORT"
