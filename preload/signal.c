@@ -217,6 +217,18 @@ static bool signal_is_late(const struct signal_record *r, const struct sigaction
            real.sigaction(r->sig, NULL, &now) == 0 && now.sa_handler == SIG_DFL;
 }
 
+/* The kernel has one pending of a number below SIGRTMIN: what g sends to itself is dropped where a kick is
+ * on its way, and the kick is what comes. Then it stands for that. */
+static bool resent_came(struct green *g, int sig, siginfo_t *info)
+{
+    struct signal_record *r = g ? g->resent : NULL;
+    if (!r || r->sig != sig || sig >= __SIGRTMIN)
+        return false;
+    g->resent = NULL; /* the handler may jump off */
+    *info = r->info;
+    return true;
+}
+
 static void pending_process_take(struct green *g);
 
 int signal_run_pending(struct green *g)
@@ -241,7 +253,12 @@ int signal_run_pending(struct green *g)
             ran &= ~HANDLERS_ALL_RESTART;
         /* The kernel runs it, here and before the call returns: on the right stack, with the mask
          * and the flags that the program asked for. */
-        if (sys_4(SYS_rt_tgsigqueueinfo, sys_0(SYS_getpid), sys_0(SYS_gettid), sig, &r.info) < 0) {
+        uint64_t held = signals_hold(); /* a kick comes before it is sent, or after */
+        g->resent = &r;
+        long sent = sys_4(SYS_rt_tgsigqueueinfo, sys_0(SYS_getpid), sys_0(SYS_gettid), sig, &r.info);
+        signals_release(held);
+        g->resent = NULL;
+        if (sent < 0) {
             record_send(g, sig, &r.info, r.open); /* too many are queued: later */
             break;
         }
@@ -274,6 +291,19 @@ static void process_push(struct signal_record *r)
 {
     atomic_fetch_add(&process_count[r->sig], 1);
     record_push(&process_arrived, r);
+}
+
+/* For `target`, or for whom process_deliver() chooses. */
+static void process_came(int sig, const siginfo_t *info, struct green *target)
+{
+    struct signal_record *r = record_new();
+    if (r) {
+        r->sig = sig;
+        r->target = target;
+        r->info = *info;
+        process_push(r);
+    }
+    hub_signal();
 }
 
 static void process_passed(struct signal_record *r)
@@ -310,8 +340,9 @@ static void process_deliver(void)
     struct signal_record *r = atomic_exchange(&process_arrived, NULL);
     while (r) {
         struct signal_record *next = r->next;
-        struct choice c = {.sig = r->sig};
-        green_each(choose, &c);
+        struct choice c = {.sig = r->sig, .chosen = r->target};
+        if (!r->target)
+            green_each(choose, &c);
         if (c.chosen) {
             record_send(c.chosen, r->sig, &r->info, true);
             green_interrupt(c.chosen, INTERRUPT_SIGNAL);
@@ -331,10 +362,12 @@ static void process_inherit(struct green *g)
     while (g->queued) {
         struct signal_record *r = g->queued;
         g->queued = r->next;
-        if (r->info.si_code == SI_TKILL)
+        if (r->info.si_code == SI_TKILL) {
             record_free(r);
-        else
+        } else {
+            r->target = NULL;
             process_push(r);
+        }
     }
     atomic_store(&g->pending, 0);
     hub_signal();
@@ -349,7 +382,7 @@ static void pending_process_take(struct green *g)
     struct signal_record *r = atomic_exchange(&process_arrived, NULL);
     while (r) {
         struct signal_record *next = r->next;
-        if (g->mask & signal_bit(r->sig)) {
+        if (g->mask & signal_bit(r->sig) || (r->target && r->target != g)) {
             record_push(&process_arrived, r);
         } else {
             record_send(g, r->sig, &r->info, true);
@@ -392,24 +425,28 @@ void action_trampoline(int sig, siginfo_t *info, void *context)
     }
     int saved = errno;
     bool kick = kick_received(sig, info);
+    siginfo_t resent;
+    if (resent_came(g, sig, &resent) && kick) {
+        info = &resent;
+        kick = false;
+    }
     struct green *target = timer_target(info);
     if (!target && !kick)
         target = signal_main(g, own, sig, info);
     if (target && target != g) {
-        int before = atomic_exchange(&green_tls.in, 1);
+        /* Within the runtime its queues may be half changed: a hub will pass it on. */
+        if (atomic_exchange(&green_tls.in, 1)) {
+            process_came(sig, info, target);
+            errno = saved;
+            return;
+        }
         record_send(target, sig, info, true);
         green_interrupt(target, INTERRUPT_SIGNAL);
-        atomic_store(&green_tls.in, before);
+        atomic_store(&green_tls.in, 0);
     } else if (kick && (!g || own >= OWN_HUB || (g->foreign && !g->bound))) {
         /* Whom it was sent for runs here no more, and has heard. */
     } else if (own == OWN_HUB) {
-        struct signal_record *r = record_new();
-        if (r) {
-            r->sig = sig;
-            r->info = *info;
-            process_push(r);
-        }
-        hub_signal();
+        process_came(sig, info, NULL);
     } else if (g && atomic_load_explicit(&green_tls.in, memory_order_relaxed)) {
         if (!kick)
             record_send(g, sig, info, true);

@@ -15,7 +15,8 @@
 struct signal_record {
     struct signal_record *next;
     int sig;
-    bool open; /* its thread did not block it as it came */
+    bool open;            /* its thread did not block it as it came */
+    struct green *target; /* while it is the process's: whose it is to be; NULL: who takes it */
     siginfo_t info;
 };
 
