@@ -21,4 +21,17 @@ static inline char *decimal(uint64_t value, char room[static DECIMAL_ROOM])
     return at;
 }
 
+/* Put `value` and what comes after it, in /proc mostly, behind what `path` holds; there must be room. */
+static inline void decimal_path(char *path, uint64_t value, const char *after)
+{
+    char room[DECIMAL_ROOM];
+    while (*path)
+        path++;
+    for (const char *d = decimal(value, room); *d; d++)
+        *path++ = *d;
+    do
+        *path++ = *after;
+    while (*after++);
+}
+
 #endif

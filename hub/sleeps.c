@@ -18,6 +18,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../coro/decimal.h"
 #include "../coro/sys.h"
 
 enum {
@@ -54,14 +55,8 @@ static void futex_wake(_Atomic int *word)
  * read, it sleeps. */
 static bool look_sleeps(int tid)
 {
-    char path[48] = "/proc/self/task/", stat[512], digits[16];
-    char *p = path + sizeof "/proc/self/task/" - 1;
-    int n = 0;
-    for (unsigned t = (unsigned)tid; t; t /= 10)
-        digits[n++] = (char)('0' + t % 10);
-    while (n)
-        *p++ = digits[--n];
-    memcpy(p, "/stat", sizeof "/stat");
+    char path[48] = "/proc/self/task/", stat[512];
+    decimal_path(path, (uint64_t)tid, "/stat");
     long fd = sys_4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return true;

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <termios.h>
 
+#include "coro/decimal.h"
 #include "blocking.h"
 #include "cancel.h"
 #include "file.h"
@@ -77,10 +78,7 @@ static bool tty_times(const struct os_read *r, int fd)
 static long fifo_read(const struct os_read *r, int fd)
 {
     char path[32] = "/proc/self/fd/";
-    char *at = path + strlen(path);
-    for (int part = 1000000000; part; part /= 10)
-        if (fd >= part || part == 1)
-            *at++ = (char)('0' + fd / part % 10);
+    decimal_path(path, (uint64_t)fd, "");
     long twin = sys_4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
     if (twin < 0)
         return -EAGAIN;

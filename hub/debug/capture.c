@@ -9,6 +9,7 @@
 #include <time.h>
 #include <ucontext.h>
 
+#include "coro/decimal.h"
 #include "coro/sys.h"
 #include "gen/real.h"
 
@@ -142,13 +143,8 @@ static const char *number_next(const char *p, uint64_t *value)
  * instruction; or "running". */
 static bool capture_asleep(pid_t tid, struct unwind_regs *regs, struct capture_call *call)
 {
-    char text[256], path[64] = "/proc/self/task/", digits[16];
-    size_t at = strlen(path), n = 0;
-    for (unsigned rest = (unsigned)tid; rest; rest /= 10)
-        digits[n++] = (char)('0' + rest % 10);
-    while (n)
-        path[at++] = digits[--n];
-    memcpy(path + at, "/syscall", sizeof "/syscall");
+    char text[256], path[64] = "/proc/self/task/";
+    decimal_path(path, (uint64_t)tid, "/syscall");
     long fd = sys_4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return false;

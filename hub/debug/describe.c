@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "coro/decimal.h"
 #include "coro/sys.h"
 #include "hub/debug/calls.h"
 #include "hub/debug/capture.h"
@@ -99,17 +100,10 @@ static bool put_socket(struct put *p, int fd)
 
 void describe_descriptor(struct put *p, int fd)
 {
-    char path[32] = "/proc/thread-self/fd/", target[256], digits[12];
-    size_t at = strlen(path), n = 0;
+    char path[48] = "/proc/thread-self/fd/", target[256];
     if (fd < 0 || put_socket(p, fd))
         return;
-    unsigned rest = (unsigned)fd;
-    do
-        digits[n++] = (char)('0' + rest % 10);
-    while (rest /= 10);
-    while (n)
-        path[at++] = digits[--n];
-    path[at] = 0;
+    decimal_path(path, (uint64_t)fd, "");
     long got = sys_4(SYS_readlinkat, AT_FDCWD, path, target, sizeof target - 1);
     if (got <= 0)
         return;
