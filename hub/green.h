@@ -90,7 +90,7 @@ struct green {
     _Atomic uint64_t bare;       /* those of them that there was no record for; any */
     struct signal_record *_Atomic arrived; /* their siginfo, newest first; any */
     struct signal_record *queued;          /* the same in order, once looked at; self */
-    struct signal_record *resent; /* what it is just sending to itself, until it came; self */
+    struct signal_record *resent; /* what it has sent to itself, until it came; self */
     uint64_t wait_signals;       /* what sigwait() waits for; self, read by senders */
     uint32_t handlers_ran;       /* signal handlers that were begun on it; self */
     uint32_t swapped_at;         /* handlers_ran when its mask was swapped for a wait; self */

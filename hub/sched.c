@@ -100,7 +100,7 @@ void sched_finish(struct hub *h)
         sched_push(h, g);
         break;
     case AFTER_EXIT:
-        if (__builtin_expect(atomic_load(&g->pending) != 0, 0) && hub_orphans_hook)
+        if (__builtin_expect(atomic_load(&g->pending) || g->resent, 0) && hub_orphans_hook)
             hub_orphans_hook(g);
         atomic_store_explicit(&g->state, GREEN_DEAD, memory_order_release);
         if (!h->release || h->release(g))

@@ -41,6 +41,13 @@ static void action_store(int sig, const struct sigaction *act)
     atomic_fetch_add(&action_table[sig].version, 1);
 }
 
+static _Atomic uint32_t action_drops[_NSIG];
+
+uint32_t action_dropped(int sig)
+{
+    return atomic_load(&action_drops[sig]);
+}
+
 bool action_is_handler(const struct sigaction *act)
 {
     return act->sa_handler != SIG_DFL && act->sa_handler != SIG_IGN;
@@ -68,6 +75,7 @@ void action_reset(int sig)
         struct kicks kicks;
         kick_flush(&kicks, sig);
         real.sigaction(sig, &none, NULL);
+        atomic_fetch_add(&action_drops[sig], 1);
         kick_flushed(&kicks);
     }
     lock_release(&action_lock);
@@ -97,6 +105,8 @@ static int action_change(int sig, const struct sigaction *act, struct sigaction 
             kick_flush(&kicks, sig);
         result = real.sigaction(sig, &kernel, NULL);
         kick_flushed(&kicks);
+        if (result == 0 && !action_is_handler(act))
+            atomic_fetch_add(&action_drops[sig], 1);
     }
     lock_release(&action_lock);
     if (result == 0 && old) {

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #pragma GCC visibility push(hidden)
 
@@ -17,6 +18,10 @@ void action_reset(int sig);
 
 /* Kick g (kick.h) if sig has a handler. Any thread; async-signal-safe. */
 void action_kick(struct green *g, int sig);
+
+/* How many times the program has taken sig's handler away, and with it maybe what was pending.
+ * Async-signal-safe. */
+uint32_t action_dropped(int sig);
 
 /* What the kernel is told to run for every handler. */
 void action_trampoline(int sig, siginfo_t *info, void *context);

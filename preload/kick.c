@@ -76,7 +76,7 @@ void kick_flush(struct kicks *k, int sig)
 void kick_flushed(const struct kicks *k)
 {
     for (int i = 0; k->sig && i < k->kept; i++)
-        sys_3(SYS_rt_sigqueueinfo, sys_0(SYS_getpid), k->sig, &k->info[i]);
+        signal_requeue(k->sig, &k->info[i]);
 }
 
 void kick_before_exec(void)

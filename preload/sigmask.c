@@ -119,6 +119,11 @@ static void mask_jump(const struct __jmp_buf_tag *env)
         uint64_t mask;
         memcpy(&mask, &env->__saved_mask, sizeof mask);
         green_mask_is(g, mask);
+        /* The jump is out of a handler that blocked what came meanwhile: nobody else looks. */
+        if (atomic_load(&g->pending) & ~g->mask) {
+            green_set_mask(g, mask);
+            signal_run_pending(g);
+        }
     }
 }
 

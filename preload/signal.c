@@ -180,6 +180,16 @@ static void handler_ended(struct green *g, bool swapped)
 
 /* ---- Running handlers ---- */
 
+/* From within the trampoline: what is pending goes back to the kernel, which runs the handlers when this
+ * frame returns; at once they would pile up on the stack. */
+static void kernel_runs_pending(struct green *g, const ucontext_t *context)
+{
+    uint64_t held = signals_hold();
+    signal_run_pending(g);
+    signals_release(held);
+    green_mask_is(g, signal_mask_of(&context->uc_sigmask));
+}
+
 /* While the handler runs, the thread's mask is what the kernel has made it, so that a switch inside
  * keeps it; afterwards what the context says, which the kernel puts back when the frame returns. */
 static void handler_call(struct green *g, int sig, siginfo_t *info, ucontext_t *context,
@@ -203,8 +213,12 @@ static void handler_call(struct green *g, int sig, siginfo_t *info, ucontext_t *
         handler_ended(g, swapped);
     if (on_alt && g->alt_in_use)
         green_alt_stack_used(g, false);
-    if (g)
-        green_mask_is(g, signal_mask_of(&context->uc_sigmask));
+    if (!g)
+        return;
+    green_mask_is(g, signal_mask_of(&context->uc_sigmask));
+    /* What came while this one blocked it: the kick for it may have become one with what arrives here. */
+    if (atomic_load(&g->pending) & ~g->mask)
+        kernel_runs_pending(g, context);
 }
 
 /* The program took its handler away after the signal had come and before its thread could run it. A
@@ -218,15 +232,41 @@ static bool signal_is_late(const struct signal_record *r, const struct sigaction
 }
 
 /* The kernel has one pending of a number below SIGRTMIN: what g sends to itself is dropped where a kick is
- * on its way, and the kick is what comes. Then it stands for that. */
-static bool resent_came(struct green *g, int sig, siginfo_t *info)
+ * on its way, and the kick is what comes. So what was sent is remembered until a signal of its number
+ * comes, whichever it is; with signals held off, for a handler may come and look itself. */
+static void resent_add(struct green *g, const struct signal_record *sent)
 {
-    struct signal_record *r = g ? g->resent : NULL;
-    if (!r || r->sig != sig || sig >= __SIGRTMIN)
+    struct signal_record *r = sent->sig < __SIGRTMIN ? record_new() : NULL;
+    if (!r)
+        return;
+    *r = *sent;
+    r->dropped = action_dropped(r->sig);
+    r->next = g->resent;
+    g->resent = r;
+}
+
+/* False when nothing of this number was sent, or the program has since had it dropped. */
+static bool resent_take(struct green *g, int sig, siginfo_t *info)
+{
+    if (!g || !g->resent || sig >= __SIGRTMIN)
         return false;
-    g->resent = NULL; /* the handler may jump off */
-    *info = r->info;
-    return true;
+    uint64_t held = signals_hold();
+    bool got = false;
+    for (struct signal_record **slot = &g->resent; *slot;) {
+        struct signal_record *r = *slot;
+        if (r->sig != sig) {
+            slot = &r->next;
+            continue;
+        }
+        *slot = r->next;
+        if (r->dropped == action_dropped(sig)) {
+            *info = r->info;
+            got = true;
+        }
+        record_free(r);
+    }
+    signals_release(held);
+    return got;
 }
 
 static void pending_process_take(struct green *g);
@@ -254,10 +294,10 @@ int signal_run_pending(struct green *g)
         /* The kernel runs it, here and before the call returns: on the right stack, with the mask
          * and the flags that the program asked for. */
         uint64_t held = signals_hold(); /* a kick comes before it is sent, or after */
-        g->resent = &r;
         long sent = sys_4(SYS_rt_tgsigqueueinfo, sys_0(SYS_getpid), sys_0(SYS_gettid), sig, &r.info);
+        if (sent == 0)
+            resent_add(g, &r);
         signals_release(held);
-        g->resent = NULL;
         if (sent < 0) {
             record_send(g, sig, &r.info, r.open); /* too many are queued: later */
             break;
@@ -306,6 +346,22 @@ static void process_came(int sig, const siginfo_t *info, struct green *target)
     hub_signal();
 }
 
+/* Only the main OS thread may send itself what looks like a sender's or the kernel's own signal. The
+ * others can say the same of the process itself, and of another one all but how it sent. */
+void signal_requeue(int sig, const siginfo_t *info)
+{
+    pid_t pid = (pid_t)sys_0(SYS_getpid);
+    if (sys_3(SYS_rt_sigqueueinfo, pid, sig, info) != -EPERM)
+        return;
+    if (info->si_code == SI_USER && info->si_pid == pid) {
+        sys_2(SYS_kill, pid, sig);
+        return;
+    }
+    siginfo_t queued = *info;
+    queued.si_code = SI_QUEUE;
+    sys_3(SYS_rt_sigqueueinfo, pid, sig, &queued);
+}
+
 static void process_passed(struct signal_record *r)
 {
     atomic_fetch_sub(&process_count[r->sig], 1);
@@ -348,7 +404,7 @@ static void process_deliver(void)
             green_interrupt(c.chosen, INTERRUPT_SIGNAL);
         } else {
             hub_mask_refresh();
-            sys_3(SYS_rt_sigqueueinfo, sys_0(SYS_getpid), r->sig, &r->info);
+            signal_requeue(r->sig, &r->info);
         }
         process_passed(r);
         r = next;
@@ -358,6 +414,11 @@ static void process_deliver(void)
 /* A thread ended with signals that it had taken for the process; what was for it alone is gone. */
 static void process_inherit(struct green *g)
 {
+    while (g->resent) {
+        struct signal_record *r = g->resent;
+        g->resent = r->next;
+        record_free(r);
+    }
     records_settle(g);
     while (g->queued) {
         struct signal_record *r = g->queued;
@@ -380,16 +441,20 @@ static void pending_process_take(struct green *g)
         return;
     uint64_t held = signals_hold();
     struct signal_record *r = atomic_exchange(&process_arrived, NULL);
+    bool left = false;
     while (r) {
         struct signal_record *next = r->next;
         if (g->mask & signal_bit(r->sig) || (r->target && r->target != g)) {
             record_push(&process_arrived, r);
+            left = true;
         } else {
             record_send(g, r->sig, &r->info, true);
             process_passed(r);
         }
         r = next;
     }
+    if (left) /* a hub may just have found nothing */
+        hub_signal();
     signals_release(held);
 }
 
@@ -426,7 +491,7 @@ void action_trampoline(int sig, siginfo_t *info, void *context)
     int saved = errno;
     bool kick = kick_received(sig, info);
     siginfo_t resent;
-    if (resent_came(g, sig, &resent) && kick) {
+    if (resent_take(g, sig, &resent) && kick) {
         info = &resent;
         kick = false;
     }
@@ -454,12 +519,7 @@ void action_trampoline(int sig, siginfo_t *info, void *context)
     } else if (!g) {
         handler_call(NULL, sig, info, context, &act);
     } else if (kick) {
-        /* What is pending goes back to the kernel, which runs the handlers when this frame returns:
-         * within it, kicks would pile up on the stack. */
-        uint64_t held = signals_hold();
-        signal_run_pending(g);
-        signals_release(held);
-        green_mask_is(g, signal_mask_of(&((ucontext_t *)context)->uc_sigmask));
+        kernel_runs_pending(g, context);
     } else if (g->foreign && !g->bound) {
         handler_call(NULL, sig, info, context, &act);
     } else {
@@ -522,7 +582,7 @@ void signal_fork(void)
         atomic_store(&g->pending, 0);
         atomic_store(&g->bare, 0);
         atomic_store(&g->arrived, NULL);
-        g->queued = NULL;
+        g->queued = g->resent = NULL;
     }
     for (int i = 0; i < RECORDS / 64; i++)
         atomic_store(&records_used[i], 0);

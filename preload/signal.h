@@ -16,6 +16,7 @@ struct signal_record {
     struct signal_record *next;
     int sig;
     bool open;            /* its thread did not block it as it came */
+    uint32_t dropped;     /* action_dropped(sig) as it was sent */
     struct green *target; /* while it is the process's: whose it is to be; NULL: who takes it */
     siginfo_t info;
 };
@@ -70,6 +71,10 @@ void signal_swap_end(const struct signal_swap *s, struct green *g);
 
 /* Take one pending signal of `set` from g, the calling thread, without a handler. */
 bool signal_take(struct green *g, uint64_t set, siginfo_t *info);
+
+/* Give a signal of the process's that came here back to the kernel, for whoever takes it.
+ * Async-signal-safe. */
+void signal_requeue(int sig, const siginfo_t *info);
 
 /* What has come for the process and that no thread has been given yet. Any thread; a moment's view. */
 uint64_t signal_process_pending(void);

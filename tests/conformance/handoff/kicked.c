@@ -149,12 +149,46 @@ static void each_runs_once(void)
     for (int i = 0; i < SENDERS; i++) {
         finish(senders[i]);
     }
-    for (int i = 0; i < 2000 && atomic_load(&handled) < SENDERS * EACH; i++) {
+    for (int i = 0; i < 20000 && atomic_load(&handled) < SENDERS * EACH; i++) {
         sleep_ms(1);
     }
     end(target);
     EXPECT_EQ(atomic_load(&handled), SENDERS * EACH);
     EXPECT_EQ(atomic_load(&sum), atomic_load(&sent));
+}
+
+static void *send_and_wait(void *argument)
+{
+    for (int i = 0; i < EACH; i++) {
+        int before = atomic_load(&handled);
+        EXPECT_EQ(pthread_kill(target, SIGUSR1), 0);
+        for (int n = 0; n < 5000 && atomic_load(&handled) == before; n++) {
+            if (n < 50) {
+                sched_yield();
+            } else {
+                usleep(1000);
+            }
+        }
+        EXPECT(atomic_load(&handled) != before);
+    }
+    return argument;
+}
+
+/* Some of what several send at the same time may become one, but never none. */
+static void none_is_lost(void)
+{
+    pthread_t senders[SENDERS];
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    EXPECT_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    target = begin(elsewhere);
+    for (int i = 0; i < SENDERS; i++) {
+        senders[i] = start(send_and_wait, NULL);
+    }
+    for (int i = 0; i < SENDERS; i++) {
+        finish(senders[i]);
+    }
+    end(target);
+    signal(SIGUSR1, SIG_DFL);
 }
 
 static void *wait_in_vain(void *argument)
@@ -211,6 +245,7 @@ int main(int argc, char **argv)
         CHECK(handler_taken_away),
         CHECK(handler_that_runs_once),
         CHECK(each_runs_once),
+        CHECK(none_is_lost),
         CHECK(what_all_block_is_pending),
     };
     return CHECKS_RUN(checks, argc, argv);

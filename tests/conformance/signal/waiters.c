@@ -239,6 +239,34 @@ static void signalfd_is_read_by_a_thread(void)
     close(fd);
 }
 
+static void *open_and_end(void *argument)
+{
+    sigset_t set = set_of(SIGUSR1, SIGUSR1);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    usleep(200);
+    return argument;
+}
+
+/* Who took the signal has ended: it is pending for those who are left. */
+static void who_ends_takes_no_signal_along(void)
+{
+    sigset_t set = set_of(SIGUSR1, SIGUSR1);
+    handle(SIGUSR1, 0);
+    for (int i = 0; i < 50; i++) {
+        siginfo_t info = { 0 };
+        pthread_t threads[4];
+        for (int t = 0; t < 4; t++) {
+            threads[t] = start(open_and_end, NULL);
+        }
+        for (int t = 0; t < 4; t++) {
+            finish(threads[t]);
+        }
+        EXPECT_EQ(kill(getpid(), SIGUSR1), 0);
+        EXPECT_EQ(sigtimedwait(&set, &info, &(struct timespec){ 10, 0 }), SIGUSR1);
+        EXPECT_EQ(info.si_pid, getpid());
+    }
+}
+
 static sem_t sem;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
@@ -319,6 +347,7 @@ static const struct check checks[] = {
     CHECK(sigsuspend_opens_the_mask_while_it_waits),
     CHECK(pause_ends_with_a_handler),
     CHECK(signalfd_is_read_by_a_thread),
+    CHECK(who_ends_takes_no_signal_along),
     CHECK(signal_arrives_while_all_threads_sleep),
     CHECK(another_process_sends_while_all_sleep),
 };
