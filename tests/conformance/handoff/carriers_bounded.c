@@ -25,23 +25,26 @@ int main(void)
 {
     pthread_t threads[12];
     char text[2048] = "";
-    int kept = dup(2), told = 0;
+    int kept = dup(2), told = 0, begun = 0;
     int fd = open("said", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     dup2(fd, 2);
-    for (int round = 0; round < 2; round++) {
+    /* On a busy machine they may miss one another: until the bound was met, and once more. */
+    for (int after = 0, round = 0; after < 2 && round < 100; round++) {
         for (int i = 0; i < 12; i++) {
             threads[i] = start(block_in_the_kernel, NULL);
         }
         for (int i = 0; i < 12; i++) {
             finish(threads[i]);
         }
+        begun += 12;
+        ssize_t n = pread(fd, text, sizeof text - 1, 0);
+        text[n > 0 ? n : 0] = '\0';
+        after += n > 0;
     }
     dup2(kept, 2);
-    ssize_t n = pread(fd, text, sizeof text - 1, 0);
-    text[n > 0 ? n : 0] = '\0';
     for (const char *at = text; (at = strstr(at, "--max-carriers")); at++) {
         told++;
     }
-    printf("ended %d, told %d\n", atomic_load(&ended), told);
+    printf("%s ended, told %d\n", atomic_load(&ended) == begun ? "all" : "some", told);
     return 0;
 }

@@ -87,13 +87,13 @@ KIT_UNUSED static bool expect_bytes(const void *got, const char *want, size_t le
 }
 
 /* A call that began at began (now_ns, CLOCK_MONOTONIC) lasted ms or more, less what the kernel's
- * clock for it may cut, and came back before 4 s were over. */
+ * clock for it may cut, and came back before 15 s were over, which a busy machine stays below. */
 KIT_UNUSED static bool expect_lasted(int64_t began, int ms, int cut_us, const char *what,
                                      const char *file, int line)
 {
     int64_t us = (now_ns(CLOCK_MONOTONIC) - began) / 1000;
-    return (us >= (int64_t)ms * 1000 - cut_us && us < 4000000) ||
-           expect_failed(file, line, what, "expected %d ms to 4 s, got %lld us", ms,
+    return (us >= (int64_t)ms * 1000 - cut_us && us < 15000000) ||
+           expect_failed(file, line, what, "expected %d ms to 15 s, got %lld us", ms,
                          (long long)us);
 }
 

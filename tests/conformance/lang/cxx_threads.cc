@@ -120,7 +120,7 @@ static void sleeping()
     std::this_thread::sleep_until(std::chrono::system_clock::now() + 20ms);
     thread.join();
     EXPECT(std::chrono::steady_clock::now() - began >= 20ms);
-    EXPECT(std::chrono::steady_clock::now() - began < 3s);
+    EXPECT(std::chrono::steady_clock::now() - began < 15s);
 }
 
 static void jthreads_stop_and_join()

@@ -324,7 +324,7 @@ fn sleeps_keep_their_time() {
         handle.join().unwrap();
     }
     assert!(began.elapsed() >= Duration::from_millis(20));
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < Duration::from_secs(15));
 }
 
 fn main() {

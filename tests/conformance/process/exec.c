@@ -215,17 +215,25 @@ static void mask_and_ignored_signals_pass_on(void)
     EXPECT_EXITS(child_run(exec_with_mask_and_disposition), 0);
 }
 
-static void others_run_while_a_vfork_child_s_program_runs(void)
+static void vfork_exec_sleep(void)
 {
-    atomic_set(&stop, 0);
-    atomic_set(&ticks, 0);
-    pthread_t other = start(tick, NULL);
     pid_t pid = vfork();
     if (pid == 0) {
         execl("/bin/sleep", "sleep", "0.1", (char *)NULL);
         _exit(127);
     }
     EXPECT_EXITS(wait_for(pid), 0);
+}
+
+static void others_run_while_a_vfork_child_s_program_runs(void)
+{
+    atomic_set(&stop, 0);
+    atomic_set(&ticks, 0);
+    pthread_t other = start(tick, NULL);
+    for (int i = 0; i < 20 && atomic_get(&ticks) <= 3; i++) { /* a busy machine may keep the ticks back */
+        atomic_set(&ticks, 0);
+        vfork_exec_sleep();
+    }
     EXPECT(atomic_get(&ticks) > 3);
     atomic_set(&stop, 1);
     finish(other);

@@ -110,24 +110,46 @@ static void threads_use_popen_at_the_same_time(void)
     }
 }
 
-static void others_run_meanwhile(void)
+static void wait_in_system(void)
+{
+    EXPECT_EXITS(system("sleep 0.1"), 0);
+}
+
+static void wait_in_fgets(void)
 {
     char line[64];
+    FILE *stream = popen("sleep 0.1; echo late", "r");
+    EXPECT(fgets(line, sizeof line, stream) && strcmp(line, "late\n") == 0);
+    pclose(stream);
+}
+
+static void wait_in_pclose(void)
+{
+    FILE *stream = popen("sleep 0.1", "w");
+    EXPECT_EXITS(pclose(stream), 0);
+}
+
+/* A busy machine may keep the ticks back now and then. */
+static int others_run_during(void (*wait)(void))
+{
+    for (int i = 0; i < 20; i++) {
+        int before = atomic_get(&ticks);
+        wait();
+        if (atomic_get(&ticks) > before + 3) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void others_run_meanwhile(void)
+{
     atomic_set(&stop, 0);
     atomic_set(&ticks, 0);
     pthread_t other = start(tick, NULL);
-    EXPECT_EXITS(system("sleep 0.1"), 0);
-    int after_system = atomic_get(&ticks);
-    EXPECT(after_system > 3);
-    FILE *stream = popen("sleep 0.1; echo late", "r");
-    EXPECT(fgets(line, sizeof line, stream) && strcmp(line, "late\n") == 0);
-    int after_read = atomic_get(&ticks);
-    EXPECT(after_read > after_system + 3);
-    pclose(stream);
-    stream = popen("sleep 0.1", "w");
-    after_read = atomic_get(&ticks);
-    EXPECT_EXITS(pclose(stream), 0);
-    EXPECT(atomic_get(&ticks) > after_read + 3);
+    EXPECT(others_run_during(wait_in_system));
+    EXPECT(others_run_during(wait_in_fgets));
+    EXPECT(others_run_during(wait_in_pclose));
     atomic_set(&stop, 1);
     finish(other);
 }

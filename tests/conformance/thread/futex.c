@@ -80,7 +80,7 @@ static void relative_timeouts(void)
         int64_t began = now_ns(CLOCK_MONOTONIC);
         EXPECT_ERRNO(futex(&word, FUTEX_WAIT | privacy[p], 0, &duration, NULL, 0), ETIMEDOUT);
         EXPECT(ms_since(began) >= 25);
-        EXPECT(ms_since(began) < 2000);
+        EXPECT(ms_since(began) < 15000);
         EXPECT_ERRNO(futex(&word, FUTEX_WAIT | privacy[p], 0, &zero, NULL, 0), ETIMEDOUT);
         EXPECT_ERRNO(futex(&word, FUTEX_WAIT | privacy[p], 0, &invalid, NULL, 0), EINVAL);
         EXPECT_ERRNO(futex(&word, FUTEX_WAIT | privacy[p], 0, &negative, NULL, 0), EINVAL);

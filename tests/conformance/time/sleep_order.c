@@ -51,7 +51,7 @@ static void deadlines_decide_the_order(void)
 {
     int late = 1;
     /* A busy machine may delay a thread by a step: then once more, with more time to get all of them to sleep. */
-    for (int attempt = 0; attempt < 4 && late; attempt++) {
+    for (int attempt = 0; attempt < 8 && late; attempt++) {
         late = crowd_run(100 + 100 * attempt);
     }
     EXPECT_EQ(late, 0);
