@@ -513,6 +513,12 @@ void action_trampoline(int sig, siginfo_t *info, void *context)
     } else if (own == OWN_HUB) {
         process_came(sig, info, NULL);
     } else if (g && atomic_load_explicit(&green_tls.in, memory_order_relaxed)) {
+        /* The kernel's mask may be that of the thread which follows g: what g blocks is not g's. */
+        if (!kick && !g->foreign && g->mask & signal_bit(sig)) {
+            process_came(sig, info, NULL);
+            errno = saved;
+            return;
+        }
         if (!kick)
             record_send(g, sig, info, true);
         green_interrupt(g, INTERRUPT_SIGNAL);

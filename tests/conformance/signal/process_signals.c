@@ -271,6 +271,47 @@ static void a_storm_of_queued_signals_is_counted(void)
     EXPECT(wait_for_value(&handled, 200));
 }
 
+static int rounds_over;
+
+static void *yield_for_ever(void *argument)
+{
+    while (!atomic_get(&rounds_over)) {
+        sched_yield();
+    }
+    return argument;
+}
+
+/* The sender blocks it: it comes as the sender gives way to one of those that do not. */
+static void what_only_others_take_comes_to_one_of_them(void)
+{
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    pthread_t threads[2];
+    sigset_t all, before;
+    sigfillset(&all);
+    sigaction(SIGUSR1, &action, NULL);
+    atomic_set(&handled, 0);
+    atomic_set(&rounds_over, 0);
+    for (int i = 0; i < 2; i++) {
+        threads[i] = start(yield_for_ever, NULL);
+    }
+    own = 0;
+    EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &all, &before), 0);
+    for (int round = 1; round <= 100; round++) {
+        EXPECT_EQ(kill(getpid(), SIGUSR1), 0);
+        sched_yield();
+        if (!wait_for_value(&handled, round)) {
+            EXPECT_EQ(atomic_get(&handled), round);
+            break;
+        }
+    }
+    EXPECT_EQ(own, 0);
+    atomic_set(&rounds_over, 1);
+    for (int i = 0; i < 2; i++) {
+        finish(threads[i]);
+    }
+    EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+}
+
 static const struct check checks[] = {
     CHECK(default_actions_end_the_process),
     CHECK(harmless_signals_are_ignored),
@@ -281,6 +322,7 @@ static const struct check checks[] = {
     CHECK(processes_with_threads_stop_and_go_on),
     CHECK(groups_are_signalled),
     CHECK(a_storm_of_queued_signals_is_counted),
+    CHECK(what_only_others_take_comes_to_one_of_them),
 };
 
 int main(int argc, char **argv)
