@@ -12,6 +12,7 @@
 
 struct hub;
 struct carrier;
+struct job;           /* offload.c */
 struct signal_record; /* preload/signal.h */
 
 enum green_state {
@@ -91,6 +92,7 @@ struct green {
     struct signal_record *_Atomic arrived; /* their siginfo, newest first; any */
     struct signal_record *queued;          /* the same in order, once looked at; self */
     struct signal_record *resent; /* what it has sent to itself, until it came; self */
+    struct job *job;             /* its call on a helper thread; self */
     uint64_t wait_signals;       /* what sigwait() waits for; self, read by senders */
     uint32_t handlers_ran;       /* signal handlers that were begun on it; self */
     uint32_t swapped_at;         /* handlers_ran when its mask was swapped for a wait; self */

@@ -169,8 +169,21 @@ void call_end(void);
 
 /* Run fn(arg) on a native helper thread and park till it is done; returns what fn returned with
  * errno as fn left it. Small stack and another thread pointer there: fn must use nothing
- * thread-local of the caller. May switch. */
-long offload(long (*fn)(void *arg), void *arg);
+ * thread-local of the caller. Signal handlers run meanwhile; with WAIT_BY_SIGNAL they end the system
+ * call that fn is in, or have it go on, as they would natively, and with WAIT_BY_CANCEL cancellation
+ * ends it (EINTR): it is the caller's to act on. Asynchronous cancellation must be off. May switch. */
+long offload(long (*fn)(void *arg), void *arg, int flags);
+
+/* The calling green thread is about to jump off: return once none of its calls is on a helper thread any
+ * more; those that signals end are ended. May switch. */
+void offload_abandon(void);
+
+/* How a helper thread is interrupted: a signal with SA_RESTART to this OS thread, whose handler calls
+ * offload_prodded() with its context. Set once at start. Inside the runtime; must not switch. */
+extern void (*offload_prod_hook)(int tid);
+
+/* False where the OS thread is no helper thread that makes a call. */
+bool offload_prodded(void *context);
 
 /* Keep the calling green thread on an OS thread of its own for life (DESIGN 3). May switch. */
 void green_pin(void);

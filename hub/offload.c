@@ -4,6 +4,9 @@
  * are busy at the bound, the call is made in place with the hub handed off, so that a call which
  * waits for another one behind it in the queue cannot deadlock. Under --strict, where no hub is handed
  * off, the bound is that of all OS threads instead.
+ *
+ * A call that signals end natively is ended by prodding the thread that makes it: with a signal of
+ * libgreen's, which has it return EINTR, or go on, as the handlers that ran on the green thread say.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -12,8 +15,16 @@
 #include "../coro/libc.h"
 #include "gen/real.h"
 #include "internal.h"
+#include "interrupted.h"
 
-enum { OFFLOAD_STACK = 256 * 1024, IDLE_SECONDS = 5 };
+enum {
+    OFFLOAD_STACK = 256 * 1024,
+    IDLE_SECONDS = 5,
+    PROD_AGAIN_NS = 1000000, /* to one that was not in its call yet */
+};
+
+/* What the call is to do, as after a signal whose handler has SA_RESTART, or has not. */
+enum prod { PROD_NONE, PROD_RESTART, PROD_END };
 
 /* Lies on the stack of the green thread that waits. */
 struct job {
@@ -23,8 +34,14 @@ struct job {
     int error; /* errno: the caller's before, the call's after */
     struct green *green;
     struct job *next; /* pool lock */
+    struct job *outer; /* what the thread waited for when a handler made this call; self */
+    _Atomic int tid;   /* who makes it; 0 before */
+    _Atomic int prod;  /* enum prod; asked by self, answered by who makes it */
     _Atomic bool done;
 };
+
+/* The job that this thread makes: for the handler. */
+static __thread struct job *volatile job_here __attribute__((tls_model("initial-exec")));
 
 /* A thread that has nothing to do; lies on its stack. */
 struct idler {
@@ -118,10 +135,14 @@ static void *pool_main(void *unused)
     (void)unused;
     native_begin();
     native_name("green-offload");
+    int tid = (int)sys_0(SYS_gettid);
     struct job *j;
     while ((j = pool_next())) {
+        atomic_store(&j->tid, tid);
         errno = j->error;
+        job_here = j;
         j->result = j->fn(j->arg);
+        job_here = NULL;
         j->error = errno;
         struct green *g = j->green; /* the job is gone once done is seen */
         atomic_store_explicit(&j->done, true, memory_order_release);
@@ -157,7 +178,68 @@ static bool job_done(void *arg)
     return atomic_load_explicit(&((struct job *)arg)->done, memory_order_acquire);
 }
 
-long offload(long (*fn)(void *arg), void *arg)
+/* ---- Prodding ---- */
+
+void (*offload_prod_hook)(int tid);
+
+bool offload_prodded(void *context)
+{
+    struct job *j = job_here;
+    int prod = j ? atomic_load(&j->prod) : PROD_NONE;
+    enum interrupted where = prod ? interrupted_where(context) : INTERRUPTED_NOTHING;
+    if (where == INTERRUPTED_AGAIN && prod == PROD_END)
+        interrupted_end(context);
+    if (where != INTERRUPTED_NOTHING)
+        atomic_compare_exchange_strong(&j->prod, &prod, PROD_NONE);
+    return j != NULL;
+}
+
+/* Whoever is to end the call is not to be told by a later handler that it goes on. */
+static void job_ask(struct job *j, enum prod prod)
+{
+    int none = PROD_NONE;
+    if (prod == PROD_END)
+        atomic_store(&j->prod, PROD_END);
+    else
+        atomic_compare_exchange_strong(&j->prod, &none, (int)prod);
+}
+
+static void job_wait(struct green *g, struct job *j, int flags)
+{
+    for (;;) {
+        int64_t deadline = DEADLINE_NEVER;
+        int tid = atomic_load(&j->tid);
+        if (atomic_load(&j->prod)) {
+            deadline = clock_now() + PROD_AGAIN_NS;
+            if (tid && offload_prod_hook)
+                offload_prod_hook(tid);
+        }
+        g->waits_for = WAIT_OFFLOAD;
+        enum park_result r = park_until(g, job_done, j, deadline);
+        enum wait_result how;
+        if (r == PARK_DONE)
+            return;
+        if (r == PARK_INTERRUPTED && park_interrupted(g, flags, &how))
+            job_ask(j, how == WAIT_RESTARTED ? PROD_RESTART : PROD_END);
+    }
+}
+
+/* The jobs lie on the stack that is left. */
+void offload_abandon(void)
+{
+    struct green *g = self_green();
+    if (!g || !g->job)
+        return;
+    enter();
+    for (struct job *j = g->job; j; j = g->job) {
+        job_ask(j, PROD_END);
+        job_wait(g, j, 0);
+        g->job = j->outer;
+    }
+    leave();
+}
+
+long offload(long (*fn)(void *arg), void *arg, int flags)
 {
     atomic_fetch_add_explicit(&pool_calls, 1, memory_order_relaxed);
     if (!pool_reserve()) {
@@ -168,17 +250,16 @@ long offload(long (*fn)(void *arg), void *arg)
     }
     int before = errno;
     struct green *g = enter();
-    struct job j = {.fn = fn, .arg = arg, .error = before, .green = g};
+    struct job j = {.fn = fn, .arg = arg, .error = before, .green = g, .outer = g->job};
+    g->job = &j;
     lock_acquire(&pool_lock);
     *pool_tail = &j;
     pool_tail = &j.next;
     struct idler *idler = idler_take();
     lock_release(&pool_lock);
     idler_call(idler);
-    g->waits_for = WAIT_OFFLOAD;
-    enum wait_result ignored;
-    while (park_until(g, job_done, &j, DEADLINE_NEVER) != PARK_DONE)
-        park_interrupted(g, 0, &ignored);
+    job_wait(g, &j, flags);
+    g->job = j.outer;
     leave();
     errno = j.error;
     return j.result;

@@ -6,6 +6,7 @@
 
 #include "coro/sys.h"
 #include "hub/hub.h"
+#include "cancel.h"
 #include "patch.h"
 
 struct blocking {
@@ -28,11 +29,27 @@ static long blocking_job(void *arg)
     return blocking_enter(arg);
 }
 
+/* What the helper thread uses lies on the caller's stack, which cancellation must not take away. */
+static long blocking_sent(long (*fn)(void *arg), void *arg, int flags)
+{
+    int type;
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+    long r = offload(fn, arg, flags);
+    int saved = errno;
+    pthread_setcanceltype(type, NULL);
+    errno = saved;
+    return r;
+}
+
 /* A system call has no errno, and leaves the caller's alone. */
-static long blocking_send(struct blocking *b)
+static long blocking_send(struct blocking *b, int flags)
 {
     int saved = errno;
-    long r = offload(blocking_job, b);
+    if (flags & WAIT_BY_CANCEL)
+        cancel_act();
+    long r = blocking_sent(blocking_job, b, flags);
+    if (r == -EINTR && flags & WAIT_BY_CANCEL)
+        cancel_act();
     errno = saved;
     return r;
 }
@@ -61,7 +78,7 @@ long blocking_syscall(bool cancels, long number, long a, long b, long c, long d,
 {
     struct blocking call = {number, {a, b, c, d, e, f}};
     if (blocking_elsewhere())
-        return blocking_send(&call);
+        return blocking_send(&call, WAIT_BY_SIGNAL | (cancels ? WAIT_BY_CANCEL : 0));
     call_begin();
     __attribute__((cleanup(blocking_leave))) struct blocking_scope scope = {.cancels = cancels};
     /* As libc does around such a call: the signal of a cancellation then acts in the kernel. */
@@ -76,13 +93,13 @@ long blocking_offload(long number, long a, long b, long c, long d, long e, long 
     struct green *g = self_green();
     if (g && g->bound)
         return blocking_enter(&call);
-    return blocking_send(&call);
+    return blocking_send(&call, 0);
 }
 
 long blocking_call(long (*fn)(void *arg), void *arg)
 {
     if (blocking_elsewhere())
-        return offload(fn, arg);
+        return blocking_sent(fn, arg, WAIT_BY_SIGNAL);
     call_begin();
     __attribute__((cleanup(blocking_leave), unused)) struct blocking_scope scope = {.cancels =
                                                                                         false};

@@ -36,8 +36,9 @@ void cancel_interrupted(void)
 static void cancel_signal(int sig, siginfo_t *info, void *context)
 {
     (void)sig;
-    (void)context;
     int own = atomic_load_explicit(&green_tls.own, memory_order_relaxed);
+    if (info->si_code == SI_TKILL && own == OWN_HUB)
+        offload_prodded(context);
     if (info->si_code != SI_TKILL || own == OWN_HUB || own == OWN_VFORK)
         return;
     if (atomic_load_explicit(&green_tls.in, memory_order_relaxed)) {
@@ -64,6 +65,12 @@ static void cancel_install(void)
         if (raw_sigaction(RAW_SIGCANCEL, &action, NULL) == 0)
             atomic_store(&cancel_installed, true);
     }
+}
+
+void cancel_prod(int tid)
+{
+    cancel_install();
+    sys_3(SYS_tgkill, sys_0(SYS_getpid), tid, RAW_SIGCANCEL);
 }
 
 /* ---- The calls ---- */

@@ -29,6 +29,9 @@ void cancel_act(void);
  * cancelled and its cancellation type is asynchronous. Outside the runtime. */
 void cancel_interrupted(void);
 
+/* offload_prod_hook: the signal of cancellation serves for that too. */
+void cancel_prod(int tid);
+
 #pragma GCC visibility pop
 
 #endif

@@ -111,7 +111,7 @@ static int cred_change_all(bool passes, struct cred_call c)
 {
     if (hub_native_tp() == (uintptr_t)__builtin_thread_pointer())
         return cred_dispatch(&c);
-    int result = passes ? cred_make_there(&c) : (int)offload(cred_make, &c);
+    int result = passes ? cred_make_there(&c) : (int)offload(cred_make, &c, 0);
     if (result)
         errno = c.error;
     return result;

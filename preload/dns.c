@@ -181,7 +181,7 @@ long dns_libc(enum dns_way way, long (*fn)(void *arg), void *arg)
         return fn(arg);
     long result;
     if (way != DNS_APART)
-        result = offload(call_made, &call);
+        result = offload(call_made, &call, 0);
     else if (hub_strict())
         result = call_made(&call); /* a helper's answer might be another one: the others wait */
     else

@@ -111,6 +111,7 @@ int green_sigaltstack(const stack_t *stack, stack_t *old)
 static void mask_jump(const struct __jmp_buf_tag *env)
 {
     struct green *g = self_green();
+    offload_abandon();
     if (g && g->alt_in_use) {
         green_alt_stack_used(g, false);
         green_alt_stack_changed(g);

@@ -61,6 +61,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     patch_setup(~config.patch, config.stats != GREEN_STATS_OFF);
     patch_setup_binding(config.bind);
     hub_interrupt_hook = start_interrupted;
+    offload_prod_hook = cancel_prod;
     signal_start();
     stats_start();
     debug_start();

@@ -418,7 +418,7 @@ Test(hub, offload_brings_the_result_and_errno)
     long seven = 7;
     hub_begin(1);
     errno = 100;
-    cr_expect_eq(offload(offloaded, &seven), 107);
+    cr_expect_eq(offload(offloaded, &seven, 0), 107);
     cr_expect_eq(errno, EDOM);
 }
 

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -387,6 +388,56 @@ static void each_call_is_interrupted_or_not(void)
     }
 }
 
+static __thread sigjmp_buf out;
+static __thread volatile sig_atomic_t armed;
+
+static void on_signal_jump(int number)
+{
+    if (armed) {
+        armed = 0;
+        siglongjmp(out, number);
+    }
+}
+
+/* Writes over what the call that was left had on the stack. */
+static __attribute__((noinline)) int stack_use(void)
+{
+    volatile char area[4096];
+    int sum = 0;
+    memset((char *)area, 0x5a, sizeof area);
+    sleep_ms(1);
+    for (size_t i = 0; i < sizeof area; i++) {
+        sum += area[i] != 0x5a;
+    }
+    return sum;
+}
+
+static void *jump_out_of_a_wait(void *argument)
+{
+    for (int i = 0; i < 5; i++) {
+        if (sigsetjmp(out, 1) == 0) {
+            armed = 1;
+            flock(locked, LOCK_EX);
+        }
+        EXPECT_EQ(stack_use(), 0);
+    }
+    atomic_set(argument, 1);
+    return argument;
+}
+
+static void handlers_jump_out_of_waits(void)
+{
+    struct sigaction action = { .sa_handler = on_signal_jump };
+    int done = 0;
+    sigaction(SIGUSR1, &action, NULL);
+    pthread_t thread = start(jump_out_of_a_wait, &done);
+    while (!atomic_get(&done)) {
+        sleep_ms(2);
+        pthread_kill(thread, SIGUSR1);
+    }
+    EXPECT(finish(thread) == &done);
+}
+
 static void *main_thread_kill(void *argument)
 {
     for (int i = 0; i < 10; i++) {
@@ -427,6 +478,7 @@ static const struct check checks[] = {
     CHECK(set_up),
     CHECK(each_call_is_interrupted_or_not),
     CHECK(the_main_thread_too),
+    CHECK(handlers_jump_out_of_waits),
     CHECK(tear_down),
 };
 
