@@ -23,7 +23,7 @@ enum {
     TICK_NS = 1000000,
     WAITED = 4, /* times the handoff time: whatever keeps the thread, others go on */
     IDLE_TICK_NS = 4000000, /* while every hub sleeps, before the monitor does */
-    IDLE_TICKS = 5,
+    IDLE_TICKS = 5, /* so many looks, unless the hubs slept for longer than those the last time */
     HURRY_TICK_NS = 125000, /* after a hub was taken from one that sleeps, for so many looks: */
     HURRY_LOOKS = 16,       /* where one blocks, others often do in the same moment */
     STEADY_TICK_NS = 2500000, /* while every hub was seen to switch at so many looks in a row */
@@ -272,7 +272,8 @@ static void *monitor_main(void *unused)
             int never = 0;
             sys_6(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
         }
-    int idle = 0, steady = 0;
+    int idle = 0, most_idle = IDLE_TICKS, steady = 0;
+    int64_t idle_since = 0;
     for (;;) {
         int64_t now = clock_now();
         if (!carrier_spares() && now >= monitor_spare)
@@ -292,12 +293,16 @@ static void *monitor_main(void *unused)
                 monitor_watch(now);
             else
                 monitor_nap(monitor_tick(steady));
-        } else if (++idle < IDLE_TICKS) {
-            monitor_nap(IDLE_TICK_NS);
-        } else {
-            idle = 0;
-            monitor_sleep();
+            continue;
         }
+        idle_since = idle++ ? idle_since : now;
+        if (idle < most_idle) {
+            monitor_nap(IDLE_TICK_NS);
+            continue;
+        }
+        monitor_sleep();
+        idle = 0;
+        most_idle = clock_now() - idle_since > IDLE_TICKS * IDLE_TICK_NS ? 1 : IDLE_TICKS;
     }
     return NULL;
 }
