@@ -150,6 +150,11 @@ size_t coro_trim(size_t budget)
     return stack_trim(budget);
 }
 
+bool coro_has_been(uintptr_t tp)
+{
+    return stack_has(tp);
+}
+
 bool coro_trim_due(void)
 {
     return stack_trim_due();

@@ -45,9 +45,10 @@ void coro_pretend(unsigned without);
  * entry must not return. An arg of NULL
  * stands for the new struct coro itself.
  * `extra` bytes (the same for every call in a process) behind the struct coro belong to the caller:
- * zero when the memory is new, left as they were when a region is reused, so that the memory of a
- * finished green thread stays readable as what it was. extra memory is 16-byte aligned and lies in
- * the page of the control block.
+ * zero when the memory is new or was given back to the kernel, left as they were when a region is
+ * reused (but for what somebody wrote there too late): so whoever still has a pointer to a finished
+ * green thread reads what it was, or zeros, or another one. extra memory is 16-byte aligned and lies
+ * in the page of the control block.
  * The coroutine gets a new thread id, stack and guard are as pthread_getattr_np() will report them.
  * Returns NULL with errno ENOMEM or EAGAIN when there is no memory or address space, EINVAL when the
  * stack has no room for the static TLS of the process (as pthread_create() does).
@@ -55,7 +56,8 @@ void coro_pretend(unsigned without);
 struct coro *coro_new(const struct coro_attr *attr, size_t extra, void (*entry)(void *), void *arg);
 
 /* Give back a coroutine that will never run again; it must not be the running one. Its memory
- * stays mapped and readable until it is reused. Takes one lock, never calls malloc. */
+ * stays mapped and readable for ever: as it is until coro_trim() makes it zero, or until it is reused.
+ * Takes one lock, never calls malloc. */
 void coro_delete(struct coro *c);
 
 /* Describe the calling OS thread (its own stack and control block) as a coroutine. */
@@ -72,16 +74,21 @@ long coro_call_on(uintptr_t tp, long (*fn)(void *arg), void *arg);
 
 void coro_stack_of(const struct coro *c, struct coro_stack *out);
 
-/* Give memory of long unused regions back to the kernel: of those free regions that were not used
- * since the last call, all stacks but those of a few; at most `budget` regions in one call.
- * Returns how many were trimmed. For idle moments; takes the slab's lock. */
+/* Give memory of long unused regions back: stacks, control blocks and what those have of malloc's, of
+ * all free regions but a few that were not used since the last call that did less than its budget; at
+ * most `budget` regions in one call, some microseconds each. Returns how many were trimmed. Takes the
+ * slab's lock, and calls the program's free without it: not where that must not wait. */
 size_t coro_trim(size_t budget);
 
 /* Will a coro_trim() some time from now find something to do, if nothing happens meanwhile? Takes the
  * slab's lock. */
 bool coro_trim_due(void);
 
-/* For every region ever made, in use or not: f(tp, data). Used when a library with static TLS is
+/* Is this the thread pointer of a coroutine, which may have ended at any time before, and whose memory
+ * may be zero now? Any thread; async-signal-safe. */
+bool coro_has_been(uintptr_t tp);
+
+/* For every region that is made, in use or not: f(tp, data). Used when a library with static TLS is
  * loaded. Takes the slab's lock. */
 void coro_each_tp(void (*f)(uintptr_t tp, void *data), void *data);
 

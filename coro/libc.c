@@ -59,17 +59,6 @@ size_t libc_tcb_align(void)
     return at.align;
 }
 
-size_t libc_tcb_used_below(void)
-{
-#if defined(__x86_64__)
-    struct libc_stamp now;
-    libc_tls_stamp(&now);
-    return now.static_used;
-#else
-    return at.below;
-#endif
-}
-
 static void *tls_at(uintptr_t tp, ptrdiff_t distance)
 {
     return (void *)(tp + (uintptr_t)distance);
@@ -281,6 +270,7 @@ static void tcb_set(uintptr_t tp)
     p->robust_prev = &p->robust_head;
     p->robust_head = (struct libc_robust_head){&p->robust_head, ROBUST_OFFSET, NULL};
     p->specific[0] = p->first_block;
+    p->cancelhandling = 0; /* also of who was cancelled after its end */
     p->user_stack = true; /* a forked child must not put it into libc's stack cache */
     p->rseq.cpu_id = RSEQ_FAILED;
     *(struct __res_state **)tls_at(tp, at.resp) = &p->res;
@@ -315,7 +305,6 @@ void libc_tcb_reset(uintptr_t tp)
         keys_clear(p);
     p->cleanup = NULL;
     p->cleanup_jmp_buf = NULL;
-    p->cancelhandling = 0;
     p->flags = 0;
     memset(&p->report_events, 0,
            offsetof(struct libc_pthread, stackblock) -
@@ -349,6 +338,22 @@ void libc_thread_begin(void)
     libc.ctype_init();
 }
 
+static void take_and_free(void *slot)
+{
+    void *block;
+    memcpy(&block, slot, sizeof block);
+    memset(slot, 0, sizeof block);
+    free(block);
+}
+
+static void buffers_free(struct libc_pthread *p)
+{
+    for (size_t i = 1; p->specific_used && i < KEY_BLOCKS; i++)
+        take_and_free(&p->specific[i]);
+    take_and_free(&p->strsignal_buf);
+    take_and_free(&p->strerror_buf);
+}
+
 void libc_thread_end(void)
 {
     uintptr_t tp = (uintptr_t)__builtin_thread_pointer();
@@ -362,6 +367,7 @@ void libc_thread_end(void)
     struct libc_pthread *p = libc_pthread_at(tp);
     if (p->res.nscount)
         libc.res_nclose(&p->res);
+    buffers_free(p);
     libc_malloc_end(tp);
 }
 

@@ -21,9 +21,6 @@ size_t libc_tcb_below(void);
 size_t libc_tcb_above(void);
 size_t libc_tcb_align(void);
 
-/* How much of libc_tcb_below() is in use now; the rest is zero. */
-size_t libc_tcb_used_below(void);
-
 /* Has a library asked for stacks that may hold code? */
 bool libc_stacks_executable(void);
 
@@ -32,8 +29,13 @@ bool libc_stacks_executable(void);
 int libc_tcb_init(uintptr_t tp);
 
 /* Make the control block of a finished thread as new: TLS images, errno, locale, keys,
- * cancellation, robust list; libc's own buffers stay. May call free. */
+ * cancellation, robust list. May call free. */
 void libc_tcb_reset(uintptr_t tp);
+
+/* What a finished thread's control block still has of malloc's: the vector of TLS blocks. The second
+ * one, which may be called when the block is gone, frees it (NULL: nothing) and calls free. */
+void *libc_tcb_vector(uintptr_t tp);
+void libc_tcb_vector_free(void *vector);
 
 /* What pthread_getattr_np() and the unwinder read: the stack's end must lie above every frame. */
 void libc_set_stack(uintptr_t tp, void *low, size_t size, size_t guard);
@@ -52,8 +54,9 @@ void *libc_run(void *(*fn)(void *), void *arg);
 int libc_run_main(int (*fn)(int, char **, char **), int argc, char **argv, char **envp,
                   bool *exited);
 
-/* What libc's own thread exit frees: the last dlerror() message, the resolver's sockets, malloc's
- * cache. Called by the thread, last of all. */
+/* What libc's own thread exit frees: the last dlerror() message, strerror()'s and strsignal()'s
+ * buffers, keys beyond the first block, the resolver's sockets, malloc's cache. Called by the thread,
+ * last of all. */
 void libc_thread_end(void);
 
 /* Run C++ and Rust thread_local destructors of the calling thread. */

@@ -189,9 +189,8 @@ static struct vector_entry *vector_at(uintptr_t tp)
 
 /* The blocks that a thread made for itself of libraries which have no place in every block. The
  * linker makes them again when they are used. */
-static void dynamic_free(uintptr_t tp)
+static void dynamic_free(struct vector_entry *vector)
 {
-    struct vector_entry *vector = vector_at(tp);
     size_t length = (size_t)vector[-1].block;
     for (size_t i = 1; i <= length; i++) {
         void *p = vector[i].to_free;
@@ -213,7 +212,21 @@ void libc_tls_renew(uintptr_t tp)
     bool dynamic = tls.dynamic;
     lock_release(&tls.lock);
     if (dynamic)
-        dynamic_free(tp);
+        dynamic_free(vector_at(tp));
+}
+
+void *libc_tcb_vector(uintptr_t tp)
+{
+    return vector_at(tp);
+}
+
+/* As _dl_deallocate_tls() does it, which asks for the block. */
+void libc_tcb_vector_free(void *vector)
+{
+    if (!vector)
+        return;
+    dynamic_free(vector);
+    free((struct vector_entry *)vector - 1);
 }
 
 bool libc_tls_own(uintptr_t tp, uintptr_t *low, uintptr_t *end)

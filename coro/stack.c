@@ -12,6 +12,7 @@
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
 #endif
 
 enum {
@@ -21,24 +22,32 @@ enum {
     FIRST_SLAB = 64,      /* regions in a class's first slab; each next slab is twice as large */
     LARGEST_SLAB = 65536,
     EXACT_CLASSES = 64, /* distinct sizes that are served exactly; later ones are rounded up */
-    KEEP_WARM = 32,     /* free regions of a class that are never trimmed */
+    KEEP_WARM = 32,     /* free regions of a class that are never given back */
     LEAST_STACK = 2048, /* a stack with less than this is refused */
     LINE = 64,          /* of the processor's cache */
     COLOURS = 16,       /* places of a block in its page, so that blocks spread over the cache */
     MAPS_DEFAULT = 65530,
 };
 
-/* Address space for regions of one class. Regions are cut from the low end. Under the lock. */
+/* Address space for regions of one class. Regions are cut from the low end. Under the lock, but for
+ * the second group, which never changes. */
 struct slab {
-    struct slab *next;
+    struct slab *next; /* of the class */
+    size_t opened;     /* regions that are accessible */
+    size_t cut;        /* regions handed out at least once */
+    uint64_t *bare;    /* a bit for each: it was given back, and is as if it had not been cut yet */
+    size_t bare_count;
+    size_t bare_from;    /* no word before this one has a bit */
+    uint64_t *unguarded; /* a bit for each bare one whose guard went, too */
+
+    struct slab *older; /* of all */
     char *base;
+    size_t length;   /* in bytes */
     size_t capacity; /* regions that fit */
-    size_t opened;   /* regions that are accessible */
-    size_t cut;      /* regions handed out at least once */
 };
 
 /* Regions of one size. Under the lock, but for the sizes, which never change.
- * The free list runs from the newest to the oldest; trimmed regions are its old end. */
+ * The free list runs from the newest to the oldest. */
 struct stack_class {
     struct stack_class *next;
     size_t stack; /* bytes from the guard to what is ours */
@@ -48,9 +57,9 @@ struct stack_class {
     size_t next_capacity;
     struct region *newest;
     struct region *oldest;
-    struct region *coldest_warm; /* oldest one that is not trimmed */
-    size_t warm;                 /* free and not trimmed */
-    size_t idle;                 /* least value of `warm` since the last trim */
+    struct region *locked; /* free ones whose memory the kernel does not take back; linked by `older` */
+    size_t warm;           /* length of the free list */
+    size_t idle;           /* least value of `warm` since the last trim */
 };
 
 /* Under `lock`, but for the first group, which is written once at the first use. */
@@ -67,6 +76,7 @@ static struct {
     bool guard_install;  /* the kernel has MADV_GUARD_INSTALL */
     size_t maps_left;    /* mappings that guards made by mprotect may still use */
     char *meta, *meta_end; /* memory for classes and slabs, never given back */
+    struct slab *_Atomic slabs; /* all of them, a parent's before fork() too; only added to */
 } state;
 
 static size_t round_up(size_t n, size_t unit)
@@ -196,7 +206,14 @@ static struct slab *slab_make(struct stack_class *c)
          * where page-table pages do. */
         if ((uintptr_t)base % HUGE == 0)
             base += PAGE;
-        *s = (struct slab){.next = c->slabs, .base = base, .capacity = capacity};
+        *s = (struct slab){.next = c->slabs, .base = base, .length = length, .capacity = capacity};
+        size_t words = (capacity + 63) / 64;
+        s->bare = meta_alloc(2 * words * sizeof *s->bare);
+        if (!s->bare)
+            break;
+        s->unguarded = s->bare + words;
+        s->older = atomic_load(&state.slabs);
+        atomic_store(&state.slabs, s);
         c->slabs = s;
         if (capacity == c->next_capacity && capacity < LARGEST_SLAB)
             c->next_capacity *= 2;
@@ -276,18 +293,15 @@ static struct region *region_cut(struct stack_class *c)
 static struct region *free_pop(struct stack_class *c)
 {
     struct region *r = c->newest;
-    if (!r)
-        return NULL;
+    if (!r) {
+        if ((r = c->locked) != NULL)
+            c->locked = r->older;
+        return r;
+    }
     c->newest = r->older;
-    if (c->newest)
-        c->newest->newer = NULL;
-    else
-        c->oldest = NULL;
-    if (c->coldest_warm == r)
-        c->coldest_warm = NULL;
-    if (!r->trimmed && --c->warm < c->idle)
+    *(c->newest ? &c->newest->newer : &c->oldest) = NULL;
+    if (--c->warm < c->idle)
         c->idle = c->warm;
-    r->trimmed = false;
     return r;
 }
 
@@ -295,13 +309,8 @@ static void free_push(struct stack_class *c, struct region *r)
 {
     r->newer = NULL;
     r->older = c->newest;
-    if (c->newest)
-        c->newest->newer = r;
-    else
-        c->oldest = r;
+    *(c->newest ? &c->newest->newer : &c->oldest) = r;
     c->newest = r;
-    if (!c->coldest_warm)
-        c->coldest_warm = r;
     c->warm++;
 }
 
@@ -309,25 +318,105 @@ static void free_push(struct stack_class *c, struct region *r)
  * the others were needed since the last trim. */
 static struct region *free_pop_idle(struct stack_class *c)
 {
-    struct region *r = c->coldest_warm;
+    struct region *r = c->oldest;
     if (!r || c->idle <= KEEP_WARM)
         return NULL;
-    c->coldest_warm = r->newer;
-    *(r->newer ? &r->newer->older : &c->newest) = r->older;
-    *(r->older ? &r->older->newer : &c->oldest) = r->newer;
+    c->oldest = r->newer;
+    *(c->oldest ? &c->oldest->older : &c->newest) = NULL;
     c->warm--;
     c->idle--;
     return r;
 }
 
-/* Put a trimmed region back, in front of the other trimmed ones. */
-static void free_push_trimmed(struct stack_class *c, struct region *r)
+/* ---- regions that were given back ---------------------------------------------------------- */
+
+static bool bit_at(const uint64_t *bits, size_t i)
 {
-    r->trimmed = true;
-    r->newer = c->coldest_warm;
-    r->older = r->newer ? r->newer->older : c->newest;
-    *(r->newer ? &r->newer->older : &c->newest) = r;
-    *(r->older ? &r->older->newer : &c->oldest) = r;
+    return bits[i / 64] >> i % 64 & 1;
+}
+
+static void bare_put(struct slab *s, size_t i)
+{
+    s->bare[i / 64] |= UINT64_C(1) << i % 64;
+    s->bare_count++;
+    if (s->bare_from > i / 64)
+        s->bare_from = i / 64;
+}
+
+static void bare_remove(struct slab *s, size_t i)
+{
+    s->bare[i / 64] &= ~(UINT64_C(1) << i % 64);
+    s->bare_count--;
+}
+
+static struct region *bare_pop(struct stack_class *c)
+{
+    struct slab *s = c->slabs;
+    while (s && !s->bare_count)
+        s = s->next;
+    if (!s)
+        return NULL;
+    while (!s->bare[s->bare_from])
+        s->bare_from++;
+    size_t i = s->bare_from * 64 + (size_t)__builtin_ctzll(s->bare[s->bare_from]);
+    bare_remove(s, i);
+    if (bit_at(s->unguarded, i)) {
+        guard_install(s->base + i * c->stride, c->guard);
+        s->unguarded[i / 64] &= ~(UINT64_C(1) << i % 64);
+    }
+    return region_place(c, s, i);
+}
+
+/* The page-table page for `at` and all around it. Where it maps bare regions only, it goes, and with it
+ * the guards there: the kernel frees it (since Linux 6.14) when the range that it maps is given back as a
+ * whole, and nothing stands in it. The lock is left meanwhile, with the regions in no list. */
+static void table_give_back(struct stack_class *c, struct slab *s, const char *at)
+{
+    char *low = (char *)((uintptr_t)at & ~(uintptr_t)(HUGE - 1)), *end = low + HUGE;
+    if (!state.guard_install || low < s->base || end > s->base + s->cut * c->stride)
+        return;
+    size_t first = (size_t)(low - s->base) / c->stride, last = (size_t)(end - 1 - s->base) / c->stride;
+    for (size_t i = first; i <= last; i++)
+        if (!bit_at(s->bare, i))
+            return;
+    for (size_t i = first; i <= last; i++)
+        bare_remove(s, i);
+    lock_release(&state.lock);
+    for (size_t i = first; c->guard && i <= last; i++) {
+        char *guard = s->base + i * c->stride;
+        sys_3(SYS_madvise, guard, c->guard, MADV_GUARD_REMOVE);
+    }
+    sys_3(SYS_madvise, low, HUGE, MADV_DONTNEED);
+    lock_acquire(&state.lock);
+    for (size_t i = first; i <= last; i++) {
+        bare_put(s, i);
+        if (c->guard)
+            s->unguarded[i / 64] |= UINT64_C(1) << i % 64;
+    }
+}
+
+static void bare_push(struct stack_class *c, const struct region *r)
+{
+    struct slab *s = c->slabs;
+    while ((size_t)((const char *)r - s->base) >= s->length)
+        s = s->next;
+    size_t i = (size_t)((const char *)r - s->base) / c->stride;
+    const char *base = s->base + i * c->stride;
+    bare_put(s, i);
+    table_give_back(c, s, base);
+    table_give_back(c, s, base + c->stride - 1);
+}
+
+/* All memory of a free region, its own description included, and what its control block has of
+ * malloc's. False when the kernel keeps it because it is locked: then nothing has changed, as the end
+ * of the region, where all that is, comes last. */
+static bool region_give_back(const struct region *r, bool made)
+{
+    void *vector = made ? libc_tcb_vector(r->tp) : NULL;
+    if (sys_3(SYS_madvise, r->low, r->end - r->low, MADV_DONTNEED) != 0)
+        return false;
+    libc_tcb_vector_free(vector);
+    return true;
 }
 
 /* ---- what coro.c uses ---------------------------------------------------------------------- */
@@ -367,7 +456,7 @@ struct region *stack_take(const struct coro_attr *attr, size_t extra)
         errno = EINVAL;
     else {
         struct stack_class *c = class_for(asked, guard);
-        if (c && !(r = free_pop(c)))
+        if (c && !(r = free_pop(c)) && !(r = bare_pop(c)))
             r = region_cut(c);
     }
     lock_release(&state.lock);
@@ -387,7 +476,8 @@ void stack_give(struct region *r)
     lock_release(&state.lock);
 }
 
-/* One region at a time is out of the list while the kernel works on it, without the lock. */
+/* One region at a time is out of the list while the kernel and malloc work on it, without the lock. It
+ * counts as not made then: stack_each() must not write where memory has just been given back. */
 size_t stack_trim(size_t budget)
 {
     size_t trimmed = 0;
@@ -395,14 +485,19 @@ size_t stack_trim(size_t budget)
     for (struct stack_class *c = state.classes; c; c = c->next) {
         struct region *r;
         while (trimmed < budget && (r = free_pop_idle(c)) != NULL) {
+            bool made = r->made;
+            r->made = false;
             lock_release(&state.lock);
-            /* Of static TLS only what libraries have taken is kept, not the surplus. */
-            char *keep = (char *)((r->tp - libc_tcb_used_below()) & ~(uintptr_t)(PAGE - 1));
-            if (keep > r->low)
-                madvise(r->low, (size_t)(keep - r->low), MADV_DONTNEED);
+            bool gone = region_give_back(r, made);
             trimmed++;
             lock_acquire(&state.lock);
-            free_push_trimmed(c, r);
+            if (gone) {
+                bare_push(c, r);
+            } else {
+                r->made = made;
+                r->older = c->locked;
+                c->locked = r;
+            }
         }
         if (trimmed < budget)
             c->idle = c->warm;
@@ -451,8 +546,8 @@ void stack_each(void (*f)(struct region *r, void *data), void *data)
     for (struct stack_class *c = state.classes; c; c = c->next) {
         for (struct slab *s = c->slabs; s; s = s->next) {
             for (size_t i = 0; i < s->cut; i++) {
-                struct region *r = region_at(c, s, i);
-                if (r->made)
+                struct region *r = bit_at(s->bare, i) ? NULL : region_at(c, s, i);
+                if (r && r->made)
                     f(r, data);
             }
         }
@@ -469,4 +564,12 @@ void stack_after_fork(void)
     state.classes = state.recent = NULL;
     state.class_count = 0;
     state.meta = state.meta_end = NULL;
+}
+
+bool stack_has(uintptr_t address)
+{
+    const struct slab *s = atomic_load(&state.slabs);
+    while (s && address - (uintptr_t)s->base >= s->length)
+        s = s->older;
+    return s != NULL;
 }

@@ -18,9 +18,10 @@
 
 struct stack_class;
 
-/* Lies in its own region, just below the struct coro. `newer`, `older` and `trimmed` are under the
- * lock of stack.c, and mean something in a free region only; the rest is owned by whoever took the
- * region, and `class`, `tp`, `low`, `top`, `end` never change. */
+/* Lies in its own region, just below the struct coro. `newer` and `older` are under the lock of
+ * stack.c, and mean something in a free region only; the rest is owned by whoever took the region, and
+ * `class`, `tp`, `low`, `top`, `end` never change while the region is in use or in the free list. All of
+ * it goes with the region's memory when that is given back. */
 struct region {
     struct region *newer __attribute__((aligned(16)));
     struct region *older;
@@ -31,7 +32,6 @@ struct region {
     char *end;              /* first byte behind the region */
     struct coro_stack seen; /* what coro_stack_of() says */
     pid_t tid;              /* of the coroutine that lives here */
-    bool trimmed;           /* the stack's memory was given back to the kernel */
     _Atomic bool made;      /* the control block has been made once */
 };
 
@@ -51,8 +51,9 @@ void stack_start(bool without_guard_install);
 struct region *stack_take(const struct coro_attr *attr, size_t extra);
 void stack_give(struct region *r);
 
-/* See coro_trim(), coro_after_fork(). */
+/* See coro_trim(), coro_has_been(), coro_after_fork(). */
 size_t stack_trim(size_t budget);
+bool stack_has(uintptr_t address);
 
 /* Are there more free regions with memory than are kept? A later stack_trim() finds out whether they
  * are still unused. */

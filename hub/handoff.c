@@ -119,13 +119,15 @@ uintptr_t hub_native_tp(void)
 
 bool green_kick(struct green *g, int sig, void *info)
 {
-    struct carrier *c = g->carrier;
-    if (g == self_green() || !c || g->foreign != g->bound)
+    struct carrier *c = __atomic_load_n(&g->carrier, __ATOMIC_RELAXED);
+    struct green_tls *tls = __atomic_load_n(&g->tls, __ATOMIC_RELAXED);
+    struct hub *h = __atomic_load_n(&g->hub, __ATOMIC_RELAXED);
+    if (g == self_green() || !c || !tls || !h || g->foreign != g->bound)
         return false;
-    int own = atomic_load(&g->tls->own);
+    int own = atomic_load(&tls->own);
     bool attached = own <= OWN_REQUESTED;
     if (atomic_load(&g->state) == GREEN_PARKED || atomic_load(&g->state) == GREEN_RUNNABLE ||
-        (attached && atomic_load(&g->hub->current) != g))
+        (attached && atomic_load(&h->current) != g))
         return false;
     long pid = sys_0(SYS_getpid);
     if (info)

@@ -158,6 +158,7 @@ void sched_finish(struct hub *h);
 void sched_watched(struct hub *h, struct green *next); /* see sched_watch in look.h */
 void sched_resume(struct hub *h, struct coro *from, struct green *next);
 void sched_push(struct hub *h, struct green *g);
+void sched_heed(struct hub *h); /* after a push by who goes on: the monitor may wait for work to be due */
 struct green *sched_pop(struct hub *h);
 void sched_push_remote(struct hub *h, struct green *g);
 void sched_drain_remote(struct hub *h);

@@ -12,7 +12,7 @@
 enum look_state { LOOK_PARKED, LOOK_RUNNABLE, LOOK_RUNNING, LOOK_DETACHED, LOOK_BOUND, LOOK_ENDED };
 
 struct green_look {
-    struct green *green; /* never unmapped, but may have become another thread: look_holds() */
+    struct green *green; /* never unmapped, but may be another thread or zero: look_holds() */
     uint64_t id;
     char name[16];
     enum look_state state;

@@ -14,9 +14,9 @@
 #include "evglue.h"
 #include "gen/real.h"
 #include "internal.h"
+#include "trim.h"
 
-enum { HUB_STACK = 256 * 1024, PREFETCH_FROM = 8, TRIM_BUDGET = 32, TRIM_FROM_NS = 1000000,
-       TRIM_AGAIN_NS = 300000000 };
+enum { HUB_STACK = 256 * 1024, PREFETCH_FROM = 8 };
 
 struct hub *hub_all[HUBS_MAX];
 _Atomic unsigned hub_count;
@@ -175,13 +175,8 @@ int evglue_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
     }
     atomic_fetch_or(&h->listening, LISTEN_HUB); /* before the queues are looked at: see hub_wake() */
     int64_t ns = __atomic_load_n(&h->commands, __ATOMIC_SEQ_CST) ? 0 : hub_patience(h, timeout_ms);
-    /* Nothing to do for a while: give memory of ended threads back, and look again. */
-    if (ns < 0 || ns > TRIM_FROM_NS) {
-        if (coro_trim(TRIM_BUDGET))
-            ns = 0;
-        else if ((ns < 0 || ns > TRIM_AGAIN_NS) && coro_trim_due())
-            ns = TRIM_AGAIN_NS; /* once: what is unused then is given back, and the hub sleeps */
-    }
+    if (ns)
+        trim_hint();
     int r = epoll_wait_ns(epfd, events, max, ns);
     atomic_fetch_and(&h->listening, ~LISTEN_HUB);
     monitor_wake();

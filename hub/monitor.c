@@ -18,6 +18,7 @@
 #include "gen/real.h"
 #include "internal.h"
 #include "sleeps.h"
+#include "trim.h"
 
 enum {
     TICK_NS = 1000000,
@@ -196,8 +197,8 @@ static void monitor_nap(int64_t ns)
     sys_2(SYS_nanosleep, &ts, NULL);
 }
 
-/* Every hub sleeps: so does the monitor, until one runs again. */
-static void monitor_sleep(void)
+/* Every hub sleeps: so does the monitor, until one runs again (false) or there is memory to give back. */
+static bool monitor_sleep(int64_t now)
 {
     atomic_store(&monitor_asleep, 1);
     barrier_all();
@@ -205,8 +206,12 @@ static void monitor_sleep(void)
     for (unsigned i = 0; i < n; i++)
         if (!(atomic_load(&hub_all[i]->listening) & LISTEN_HUB))
             atomic_store(&monitor_asleep, 0);
-    while (atomic_load(&monitor_asleep))
-        sys_6(SYS_futex, &monitor_asleep, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
+    int64_t ns = trim_wait(now);
+    struct timespec ts = {ns / 1000000000, ns % 1000000000};
+    long r = 0;
+    while (atomic_load(&monitor_asleep) && r != -ETIMEDOUT)
+        r = sys_6(SYS_futex, &monitor_asleep, FUTEX_WAIT_PRIVATE, 1, ns < 0 ? NULL : &ts, NULL, 0);
+    return atomic_exchange(&monitor_asleep, 0);
 }
 
 void monitor_wake_slow(void)
@@ -222,7 +227,7 @@ static void monitor_watch(int64_t now)
     struct pollfd fds[WATCH_MAX + 1] = {{.fd = poke_fd, .events = POLLIN}};
     unsigned n = atomic_load(&hub_count);
     nfds_t count = 1;
-    int64_t until = DEADLINE_NEVER;
+    int64_t trim = trim_wait(now), until = trim < 0 ? DEADLINE_NEVER : now + trim;
     for (unsigned i = 0; i < n; i++) {
         struct hub *h = hub_all[i];
         atomic_fetch_or(&h->listening, LISTEN_MONITOR);
@@ -267,11 +272,7 @@ static void *monitor_main(void *unused)
     native_begin();
     native_name("green-monitor");
     if (hub_settings.strict || hub_settings.handoff == 0)
-        for (;;) {
-            atomic_store(&monitor_asleep, 0);
-            int never = 0;
-            sys_6(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
-        }
+        trim_alone();
     int idle = 0, most_idle = IDLE_TICKS, steady = 0;
     int64_t idle_since = 0;
     for (;;) {
@@ -287,6 +288,8 @@ static void *monitor_main(void *unused)
             switches &= v == HUB_ASLEEP || v == HUB_SWITCHES;
         }
         steady = switches ? steady + 1 : 0;
+        if (watched)
+            trim_tick(now);
         if (!asleep) {
             idle = 0;
             if (watched)
@@ -300,7 +303,8 @@ static void *monitor_main(void *unused)
             monitor_nap(IDLE_TICK_NS);
             continue;
         }
-        monitor_sleep();
+        if (monitor_sleep(now))
+            continue;
         idle = 0;
         most_idle = clock_now() - idle_since > IDLE_TICKS * IDLE_TICK_NS ? 1 : IDLE_TICKS;
     }

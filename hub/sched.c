@@ -121,6 +121,11 @@ static inline void monitor_heed(struct hub *h)
     }
 }
 
+void sched_heed(struct hub *h)
+{
+    monitor_heed(h);
+}
+
 /* The context that was left is still to be finished when another green thread follows at once. */
 void sched_watched(struct hub *h, struct green *next)
 {
@@ -314,8 +319,9 @@ void green_interrupt(struct green *g, uint32_t why)
 {
     int before = atomic_exchange(&green_tls.in, 1);
     atomic_fetch_or(&g->interrupts, why);
-    if (g->tls)
-        atomic_store(&g->tls->deferred, 1);
+    struct green_tls *tls = __atomic_load_n(&g->tls, __ATOMIC_RELAXED); /* NULL: it has ended, see trim.c */
+    if (tls)
+        atomic_store(&tls->deferred, 1);
     unpark(g);
     if (!before)
         leave();

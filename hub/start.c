@@ -102,9 +102,10 @@ struct met {
     uint64_t id;
 };
 
-/* Up to n of those that follow; in *next who comes behind them. Green threads are never unmapped,
- * so that this may be done without the lock: when the list changed meanwhile, what was met is
- * nonsense and nothing worse; ids only grow on the way from the oldest, which ends it. */
+/* Up to n of those that follow; in *next who comes behind them. Green threads are never unmapped
+ * (though they may become zero: trim.c), so that this may be done without the lock: when the list
+ * changed meanwhile, what was met is nonsense and nothing worse; ids only grow on the way from the
+ * oldest, which ends it. */
 static size_t list_walk(const struct list_reader *r, struct met *met, size_t n, struct green **next)
 {
     size_t got = 0;
@@ -326,10 +327,12 @@ void green_launch(struct green *g)
     if (n > 1 || !h)
         h = hub_all[atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed) % n];
     g->hub = h;
-    if (h == held)
+    if (h == held) {
         sched_push(h, g);
-    else
+        sched_heed(h);
+    } else {
         sched_push_remote(h, g);
+    }
     leave();
 }
 

@@ -7,7 +7,8 @@
  * ring of the others. A waiter lives on the stack of who waits. It is taken off by a waker or by
  * itself, always under the bucket's lock; `queued` turns false under the lock and never true again.
  * A waker's unpark may come after its waiter has gone on for another reason: struct green is never
- * unmapped, and every park loop asks again, so that costs one turn and nothing else.
+ * unmapped (trim.c says what may become of it), and every park loop asks again, so that costs one turn
+ * and nothing else.
  */
 #include "internal.h"
 

@@ -27,12 +27,19 @@ static _Atomic size_t thread_count;
 
 /* ---- Who is who ---- */
 
+/* Whom the id of a thread stands for that ended so long ago that its memory was given back: whatever
+ * the program does with an id that it may not use any more must not reach libc, which has never heard
+ * of it. Only its epoch ever changes. */
+static struct thread thread_past = {.life = THREAD_ENDED | THREAD_GONE};
+
 struct thread *thread_of(pthread_t id)
 {
     if (!hub_started())
         return NULL;
     uintptr_t offset = (uintptr_t)&green_tls - (uintptr_t)__builtin_thread_pointer();
     struct green *g = ((struct green_tls *)((uintptr_t)id + offset))->self;
+    if (!g && coro_has_been((uintptr_t)id))
+        return &thread_past;
     return thread_is_green(g) ? (struct thread *)g : NULL;
 }
 
@@ -323,7 +330,7 @@ void green_thrd_exit(int result)
 void thread_after_fork(void)
 {
     struct thread *self = thread_self();
-    thread_epoch++;
+    thread_past.epoch = ++thread_epoch;
     if (!self)
         return;
     self->epoch = thread_epoch;

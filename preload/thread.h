@@ -34,8 +34,8 @@ struct thread_sched {
     cpu_set_t cpus;
 };
 
-/* Lies in the memory of its green thread, which stays readable after its end. `sched`, `life` and
- * `nice` are for any thread; all else is set before it runs and then its own. */
+/* Lies in the memory of its green thread, which stays readable for ever: see hub/trim.c. `sched`,
+ * `life` and `nice` are for any thread; all else is set before it runs and then its own. */
 struct thread {
     struct green green; /* first: a struct green of ours is a struct thread */
     void *(*start)(void *);
@@ -72,9 +72,9 @@ static inline struct thread *thread_self(void)
     return thread_is_green(green_tls.self) ? (struct thread *)green_tls.self : NULL;
 }
 
-/* The green thread of a pthread_t that pthread_create() or pthread_self() gave, ended or not; NULL
- * when it is an OS thread that is not ours (every one before the runtime has started). Any thread.
- */
+/* The green thread of a pthread_t that pthread_create() or pthread_self() gave, ended or not (long
+ * ago: one that is gone, without a stack or a control block); NULL when it is an OS thread that is not
+ * ours (every one before the runtime has started). Any thread. */
 struct thread *thread_of(pthread_t id);
 
 /* The living green thread that gettid() names `tid` on; NULL when there is none. The main thread

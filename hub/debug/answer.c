@@ -312,7 +312,7 @@ static void answer_cancel(struct put *p, struct answer *a, const char *rest)
     if (!chosen(p, rest, &l))
         return;
     a->tp = l.green->coro.tp;
-    a->act = cancel;
+    a->act = a->tp ? cancel : NULL; /* 0: it has ended */
     put_text(p, "ok\ncancelled ");
     put_number(p, l.id);
     put_text(p, " (");

@@ -164,11 +164,11 @@ footprint() {
     "$SMOKE_BIN/warden" --once "${SERVER[$1]}" | sed -n "s/^$2=//p"
 }
 
-# settled NAME KEY: that figure when it has stopped falling.
+# settled NAME KEY: that figure when it has not fallen for most of a second.
 settled() {
     local last now calm=0 tries=0
     last=$(footprint "$1" "$2")
-    while [ "$calm" -lt 3 ] && [ "$tries" -lt 50 ]; do
+    while [ "$calm" -lt 8 ] && [ "$tries" -lt 50 ]; do
         sleep 0.1
         now=$(footprint "$1" "$2")
         if [ "$now" -lt "$last" ]; then calm=0; else calm=$((calm + 1)); fi
@@ -322,7 +322,7 @@ churn() {
 }
 
 # storm NAME COUNT OPTIONS... HOST PORT: connect, half a request, reset. No descriptor is left over,
-# and the memory comes back but for the control blocks of case_kept_threads (README: what does not work).
+# and the memory comes back.
 storm() {
     local name=$1 count=$2 fds memory
     shift 2
@@ -330,7 +330,7 @@ storm() {
     fds=$(settled "$name" fds)
     memory=$(settled "$name" total_kb)
     load -c 50 -n "$count" --storm "$@"
-    grown "$name" total_kb "$memory" $((memory * 12 / 10 + 512 + 5 * case_kept_threads)) "after the storm"
+    grown "$name" total_kb "$memory" $((memory * 12 / 10 + 512)) "after the storm"
     grown "$name" fds "$fds" $((fds + 16)) "after the storm"
 }
 
@@ -365,15 +365,13 @@ grown() {
 # --- a case: native run, green run, comparison -------------------------------------------------
 
 # A case file sets case_package (whose version the table names), case_needs (commands), case_threads
-# (bound on OS threads; default: the native number and five for each process), case_kept_threads (the
-# most threads that a storm can make before they end, where that is more than the server has
-# otherwise), case_log_errors (a regular expression that its output must not match), case_ignore (lines
-# that may differ), and defines case_setup, case_serve, case_load; case_stop where SIGTERM to `server` is
-# not all. The server under test is called `server`.
+# (bound on OS threads; default: the native number and five for each process), case_log_errors (a
+# regular expression that its output must not match), case_ignore (lines that may differ), and defines
+# case_setup, case_serve, case_load; case_stop where SIGTERM to `server` is not all. The server under
+# test is called `server`.
 case_package=""
 case_needs=""
 case_threads=0
-case_kept_threads=0
 case_log_errors=""
 case_ignore='^$'
 case_setup() { :; }

@@ -3,7 +3,6 @@
 case_package=tinyproxy
 case_needs="tinyproxy nginx"
 case_threads=12 # eight of them sync its log to the disk, which it does for each line
-case_kept_threads=2000 # they queue for that
 case_log_errors='pthread|thread failed|[Mm]emory'
 # A storm's broken requests are reported, in no fixed number of ways.
 case_ignore='^(ERROR|CONNECT|INFO|WARNING|NOTICE)'

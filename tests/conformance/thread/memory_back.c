@@ -1,0 +1,167 @@
+/*
+ * Five thousand threads at once, twice, some with thread-local storage of a library that was loaded late: a
+ * while after their end the process weighs what it weighed before them, and who comes next on their memory
+ * finds everything as new. Natively libc keeps some of the stacks, so there is nothing to compare with.
+ */
+#include "check.h"
+
+#include <dlfcn.h>
+#include <malloc.h>
+#include <signal.h>
+
+enum { THREADS = 5000, WITH_LIBRARY = 500, ROUNDS = 2, PATIENCE_MS = 15000 };
+
+static pthread_t threads[THREADS];
+static pthread_attr_t attr;
+static pthread_barrier_t all_there;
+static pthread_key_t keys[40]; /* more than libc keeps in its control block */
+static int detached_left;
+static __thread int zero, five = 5;
+static int (*large_count)(int), (*fast_add)(int);
+
+/* KiB of user memory and of page tables. */
+static long weight(void)
+{
+    char line[256];
+    long sum = 0;
+    malloc_trim(0); /* what lies between blocks in use is not the question here */
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status && fgets(line, sizeof line, status)) {
+        if (strncmp(line, "RssAnon:", 8) == 0 || strncmp(line, "VmPTE:", 6) == 0) {
+            sum += strtol(strchr(line, ':') + 1, NULL, 10);
+        }
+    }
+    fclose(status);
+    return sum;
+}
+
+static void *live(void *argument)
+{
+    int me = (int)(intptr_t)argument;
+    EXPECT_EQ(errno, 0);
+    EXPECT_EQ(zero, 0);
+    EXPECT_EQ(five, 5);
+    EXPECT(pthread_getspecific(keys[39]) == NULL);
+    zero = five = errno = me;
+    pthread_setspecific(keys[39], &zero);
+    EXPECT(strstr(strerror(100000 + me), "Unknown") != NULL);
+    EXPECT(strstr(strsignal(1000 + me), "Unknown") != NULL);
+    if (large_count && me < WITH_LIBRARY) {
+        EXPECT_EQ(large_count(1), 1);
+        EXPECT_EQ(fast_add(0), 5);
+        fast_add(1);
+    }
+    pthread_barrier_wait(&all_there);
+    EXPECT_EQ(zero, me);
+    EXPECT_EQ(five, me);
+    EXPECT(pthread_getspecific(keys[39]) == &zero);
+    if (me % 2) {
+        pthread_detach(pthread_self());
+        atomic_add(&detached_left, -1);
+    }
+    return argument;
+}
+
+static void *nothing(void *argument)
+{
+    return argument;
+}
+
+static void crowd(size_t stack)
+{
+    pthread_attr_setstacksize(&attr, stack);
+    atomic_add(&detached_left, THREADS / 2);
+    for (long i = 0; i < THREADS; i++) {
+        EXPECT_EQ(pthread_create(&threads[i], &attr, live, (void *)i), 0);
+    }
+    pthread_barrier_wait(&all_there);
+    for (long i = 0; i < THREADS; i += 2) {
+        void *value = NULL;
+        EXPECT_EQ(pthread_join(threads[i], &value), 0);
+        EXPECT_EQ((intptr_t)value, i);
+    }
+    while (atomic_get(&detached_left)) {
+        sleep_ms(1);
+    }
+}
+
+static void crowds_leave_nothing(size_t stack)
+{
+    pthread_attr_setstacksize(&attr, stack);
+    for (int i = 0; i < 100; i++) { /* the runtime, and what it keeps ready */
+        EXPECT_EQ(pthread_create(&threads[i], &attr, nothing, NULL), 0);
+    }
+    for (int i = 0; i < 100; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    long before = weight(), after = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        crowd(stack);
+        int waited = 0;
+        while ((after = weight()) > before + 2048 && waited < PATIENCE_MS) {
+            sleep_ms(50);
+            waited += 50;
+        }
+        if (after > before + 2048) {
+            printf("FAIL %ld KiB stay of %d threads\n", after - before, THREADS);
+        }
+    }
+}
+
+static void small_stacks(void)
+{
+    crowds_leave_nothing(64 << 10);
+}
+
+static void large_stacks(void)
+{
+    crowds_leave_nothing(8 << 20);
+}
+
+/* Undefined, but nothing that may hurt others. */
+static void ids_of_the_past(void)
+{
+    for (int i = 0; i < THREADS; i += 2) {
+        EXPECT_EQ(pthread_kill(threads[i], 0), 0);
+        EXPECT_EQ(pthread_cancel(threads[i]), ESRCH);
+        EXPECT_EQ(pthread_detach(threads[i]), ESRCH);
+        EXPECT_EQ(pthread_join(threads[i], NULL), ESRCH);
+    }
+}
+
+/* From a library that was built beside this program. */
+static void *library_symbol(const char *suffix, const char *name)
+{
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 20);
+    strcpy(path + length, suffix);
+    void *library = dlopen(path, RTLD_NOW), *symbol = library ? dlsym(library, name) : NULL;
+    EXPECT(symbol != NULL);
+    return symbol;
+}
+
+/* Its static part is to be initialised in memory that was given back, too, its dynamic part freed. */
+static void with_a_library(void)
+{
+    *(void **)&large_count = library_symbol("_dynamic.so", "large_count");
+    *(void **)&fast_add = library_symbol(".so", "fast_add");
+    crowds_leave_nothing(64 << 10);
+}
+
+static const struct check checks[] = {
+    CHECK(small_stacks),
+    CHECK(ids_of_the_past),
+    CHECK(large_stacks),
+    CHECK(with_a_library),
+};
+
+int main(int argc, char **argv)
+{
+    mallopt(M_ARENA_MAX, 1); /* of the others malloc_trim() leaves the top */
+    pthread_attr_init(&attr);
+    pthread_barrier_init(&all_there, NULL, THREADS + 1);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        pthread_key_create(&keys[i], NULL);
+    }
+    return CHECKS_RUN(checks, argc, argv);
+}
