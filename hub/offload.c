@@ -97,7 +97,9 @@ static bool idler_wait(void)
     struct timespec ts = {IDLE_SECONDS, 0};
     pool_idlers = &self;
     lock_release(&pool_lock);
-    sys_6(SYS_futex, &self.called, FUTEX_WAIT_PRIVATE, 0, &ts, NULL, 0);
+    while (!atomic_load(&self.called) && /* libc's setuid() interrupts all threads */
+           sys_6(SYS_futex, &self.called, FUTEX_WAIT_PRIVATE, 0, &ts, NULL, 0) != -ETIMEDOUT)
+        ;
     lock_acquire(&pool_lock);
     struct idler **slot = &pool_idlers;
     while (*slot && *slot != &self)
