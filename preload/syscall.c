@@ -14,6 +14,7 @@
 #include "preload/futex.h"
 #include "preload/locks.h"
 #include "preload/patch.h"
+#include "preload/schedattr.h"
 
 /* Newer than Debian 12's headers. */
 enum { NUMBER_FUTEX_WAKE = 454, NUMBER_FUTEX_WAIT = 455 };
@@ -434,6 +435,10 @@ long green_syscall(long number, long a, long b, long c, long d, long e, long f)
         return green_gettid();
     case SYS_sched_yield:
         return green_sched_yield();
+    case SYS_sched_setattr:
+        return schedattr_set((pid_t)a, (const void *)b, (unsigned)c);
+    case SYS_sched_getattr:
+        return schedattr_get((pid_t)a, (void *)b, (unsigned)c, (unsigned)d);
     default:
         return green ? call_green(&s) : call_real(&s);
     }

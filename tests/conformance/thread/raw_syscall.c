@@ -199,12 +199,65 @@ static void exit_group_ends_the_process(void)
     EXPECT_EXITS(child_run(exit_the_group), 23);
 }
 
+struct attributes { /* struct sched_attr, which not all headers have */
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+};
+
+/* What GLib's pools do: each thread begins with the attributes of the one that made the pool. */
+static void *take_attributes(void *given)
+{
+    struct attributes mine, *its = given;
+    long tid = syscall(SYS_gettid);
+    EXPECT_EQ(syscall(SYS_sched_getattr, tid, &mine, sizeof mine, 0), 0);
+    EXPECT_EQ(mine.policy, SCHED_OTHER);
+    EXPECT_EQ(syscall(SYS_sched_setattr, tid, its, 0), 0);
+    EXPECT_EQ(syscall(SYS_sched_getattr, tid, &mine, sizeof mine, 0), 0);
+    EXPECT_EQ(mine.policy, its->policy);
+    EXPECT_EQ(mine.flags, its->flags);
+    EXPECT_EQ(mine.nice, its->nice);
+    EXPECT_EQ(sched_getscheduler(0) & ~SCHED_RESET_ON_FORK, its->policy);
+    EXPECT_EQ(syscall(SYS_sched_getattr, 0, &mine, sizeof mine, 0), 0);
+    EXPECT_EQ(mine.policy, its->policy);
+    mine.policy = 77;
+    EXPECT_ERRNO(syscall(SYS_sched_setattr, tid, &mine, 0), EINVAL);
+    EXPECT_ERRNO(syscall(SYS_sched_setattr, tid, NULL, 0), EINVAL);
+    EXPECT_ERRNO(syscall(SYS_sched_getattr, tid, &mine, 8, 0), EINVAL);
+    return NULL;
+}
+
+static void attributes_are_the_caller_s_alone(void)
+{
+    struct attributes before, given, after;
+    pthread_t threads[3];
+    EXPECT_EQ(syscall(SYS_sched_getattr, 0, &before, sizeof before, 0), 0);
+    given = before;
+    finish(start(take_attributes, &given));
+    given.policy = SCHED_BATCH;
+    for (int i = 0; i < 3; i++) {
+        threads[i] = start(take_attributes, &given);
+    }
+    for (int i = 0; i < 3; i++) {
+        finish(threads[i]);
+    }
+    given.flags = 1; /* SCHED_FLAG_RESET_ON_FORK */
+    given.nice = 19;
+    finish(start(take_attributes, &given));
+    EXPECT_EQ(syscall(SYS_sched_getattr, getpid(), &after, sizeof after, 0), 0);
+    EXPECT_EQ(after.policy, SCHED_OTHER);
+    EXPECT_EQ(after.nice, before.nice);
+}
+
 static const struct check checks[] = {
     CHECK(waiting_calls_let_others_run),
     CHECK(sched_yield_yields),
     CHECK(tgkill_finds_the_thread),
     CHECK(numbers_that_do_not_wait_pass_through),
     CHECK(and_on_threads),
+    CHECK(attributes_are_the_caller_s_alone),
     CHECK(set_tid_address_tells_the_thread),
     CHECK(exit_group_ends_the_process),
 };
