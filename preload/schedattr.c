@@ -43,8 +43,8 @@ static struct thread *schedattr_target(pid_t tid)
     return hub_started() ? thread_of_tid(tid) : NULL;
 }
 
-/* Tried on the calling OS thread and put back, but for what cannot always be: the niceness, and that
- * children begin anew. */
+/* Tried on the calling OS thread and put back, but for what cannot always be: the niceness, and
+ * that children begin anew. */
 static long schedattr_ask(const struct schedattr *wanted, unsigned flags, struct schedattr *got)
 {
     struct schedattr before, tried = {.size = 0};
