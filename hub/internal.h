@@ -91,8 +91,9 @@ struct hub {
     int64_t stuck_since;
     int64_t stuck_cpu;       /* CPU time of its OS thread at the last look */
     int64_t stuck_cpu_first; /* and when it was first seen at the same switch */
-    pid_t waits_tid;         /* its OS thread, if that was seen to wait for a processor, */
-    int64_t waits_cpu;       /* and its CPU time then */
+    pid_t waits_tid;         /* its OS thread, if that was seen to wait without being asleep, */
+    int64_t waits_cpu;       /* its CPU time then, */
+    int waits_state;         /* and what it did, an enum thread_state */
     /* figures; holder writes */
     uint64_t polls, parks, detaches, rejoins, handoffs;
 };

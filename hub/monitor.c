@@ -22,7 +22,8 @@
 
 enum {
     TICK_NS = 1000000,
-    WAITED = 4, /* times the handoff time: whatever keeps the thread, others go on */
+    WAITED = 4, /* times the handoff time: others go on, unless they would wait as well; */
+    STARVED = 20, /* even then */
     IDLE_TICK_NS = 4000000, /* while every hub sleeps, before the monitor does */
     IDLE_TICKS = 5, /* so many looks, unless the hubs slept for longer than those the last time */
     HURRY_TICK_NS = 125000, /* after a hub was taken from one that sleeps, for so many looks: */
@@ -138,16 +139,17 @@ enum verdict { HUB_ASLEEP, HUB_BUSY, HUB_WATCHED, HUB_SWITCHES };
 static int monitor_hurry;     /* looks to go at the quick pace */
 static int64_t monitor_spare; /* when a new spare is made, if there is none by then */
 
-/* A thread that was seen to wait for a processor and has not had one since still waits for it: to fall
- * asleep it would have had to run. */
-static bool monitor_sleeps(struct hub *h, const struct carrier *c, int64_t cpu)
+/* The state of the hub's thread. One that was seen to wait without being asleep and has not run since
+ * still waits: to fall asleep it would have had to run. */
+static enum thread_state monitor_state(struct hub *h, const struct carrier *c, int64_t cpu)
 {
     if (h->waits_tid == c->tid && h->waits_cpu == cpu)
-        return false;
-    int sleeps = thread_sleeps(c->tid);
-    h->waits_tid = sleeps == 0 ? c->tid : 0;
+        return h->waits_state;
+    enum thread_state state = thread_state(c->tid);
+    h->waits_tid = state == THREAD_RUNNABLE || state == THREAD_BLOCKED ? c->tid : 0;
     h->waits_cpu = cpu;
-    return sleeps > 0;
+    h->waits_state = state;
+    return state;
 }
 
 static enum verdict monitor_look(struct hub *h, int64_t now)
@@ -164,13 +166,16 @@ static enum verdict monitor_look(struct hub *h, int64_t now)
         return HUB_SWITCHES;
     }
     int64_t cpu = thread_cpu_ns(c->tid);
-    bool asleep = cpu == h->stuck_cpu && monitor_sleeps(h, c, cpu);
+    bool asleep = cpu == h->stuck_cpu && monitor_state(h, c, cpu) == THREAD_SLEEPS;
     h->stuck_cpu = cpu;
     if (!work_due(h, now))
         return asleep ? HUB_WATCHED : HUB_BUSY;
     /* A thread computes for as long as it had a processor, not for as long as it waited for one. */
     int64_t busy = cpu - h->stuck_cpu_first, since = now - h->stuck_since;
-    if (asleep || busy >= hub_settings.handoff || since >= WAITED * hub_settings.handoff) {
+    bool long_since = since >= STARVED * hub_settings.handoff ||
+                      (since >= WAITED * hub_settings.handoff &&
+                       monitor_state(h, c, cpu) >= THREAD_BLOCKED);
+    if (asleep || busy >= hub_settings.handoff || long_since) {
         bool lacks = !carrier_spares();
         bool taken = monitor_take(h, g);
         monitor_hurry = taken && asleep ? HURRY_LOOKS : monitor_hurry;
