@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "blocking.h"
@@ -73,6 +74,14 @@ void fd_sent(const struct msghdr *msg)
 
 /* ---- Closing ---- */
 
+/* Zero seconds are for a close with a reset, which waits for nothing. */
+static bool close_waits(int fd)
+{
+    struct linger l = {0};
+    socklen_t len = sizeof l;
+    return real.getsockopt(fd, SOL_SOCKET, SO_LINGER, &l, &len) == 0 && l.l_onoff && l.l_linger != 0;
+}
+
 /* A socket with SO_LINGER waits in close for what is still to be sent. */
 static int close_lingering(int fd)
 {
@@ -88,8 +97,9 @@ int green_close(int fd)
     }
     struct fd_entry *e = native ? NULL : fd_entry(fd);
     bool lingers = e && atomic_load_explicit(&e->options, memory_order_relaxed) & FD_LINGER;
+    lingers = __builtin_expect(lingers, 0) && close_waits(fd);
     fd_closing(fd);
-    return __builtin_expect(lingers, 0) ? close_lingering(fd) : real.close(fd);
+    return lingers ? close_lingering(fd) : real.close(fd);
 }
 
 /* The kernel's call on each run of numbers between two of libgreen's own. */
