@@ -310,14 +310,23 @@ trial() {
     load -c 50 -n 500 "${again[@]}" "$@"
 }
 
-# churn NAME COUNT OPTIONS... HOST PORT: so many connections with one request each, one after the
-# other in fifty places; no descriptor is left over.
+# many COUNT OPTIONS... HOST PORT: so many connections in fifty places, each of one request or a piece of
+# one; then a single one, because some servers put away what ended when the next connection comes.
+many() {
+    local count=$1
+    shift
+    load -c 50 -n "$count" "$@"
+    load -c 1 -n 1 "$@"
+}
+
+# churn NAME COUNT OPTIONS... HOST PORT: so many connections with one request each; no descriptor is
+# left over.
 churn() {
     local name=$1 count=$2 fds
     shift 2
-    load -c 50 -n 500 --per-connection 1 "$@"
+    many 500 --per-connection 1 "$@"
     fds=$(settled "$name" fds)
-    load -c 50 -n "$count" --per-connection 1 "$@"
+    many "$count" --per-connection 1 "$@"
     grown "$name" fds "$fds" $((fds + 16)) "after $count connections"
 }
 
@@ -326,10 +335,10 @@ churn() {
 storm() {
     local name=$1 count=$2 fds memory
     shift 2
-    load -c 50 -n 1000 --storm "$@"
+    many 1000 --storm "$@"
     fds=$(settled "$name" fds)
     memory=$(settled "$name" total_kb)
-    load -c 50 -n "$count" --storm "$@"
+    many "$count" --storm "$@"
     grown "$name" total_kb "$memory" $((memory * 12 / 10 + 512)) "after the storm"
     grown "$name" fds "$fds" $((fds + 16)) "after the storm"
 }
@@ -341,6 +350,16 @@ reload() {
     shift 3
     kill "-$signal" "${SERVER[$name]}"
     wait_for "$seconds" "$@" || fail "SIG$signal did not reload: $*"
+}
+
+# children_of NAME: the pids of its processes, as a list with commas; ended LIST: are they all gone? The
+# workers from before a reload end when they have answered, and until then they close what is idle.
+children_of() {
+    pgrep -P "${SERVER[$1]}" | paste -sd ,
+}
+
+ended() {
+    ! ps -p "$1" >/dev/null
 }
 
 # says URL FILE [CURL-OPTION...]: is that what the server answers?

@@ -37,6 +37,7 @@ static const char usage[] =
     "    --per-connection N  requests before a new connection is made\n"
     "    --active N          only the first N go on asking, the others stay idle\n"
     "    --hold SECONDS      when all are open and answered once, keep them so\n"
+    "    --ready FILE        make this file when all are open and answered once\n"
     "    --stall N           N more connections that say half a request and stay\n"
     "    --connecting N      at most N in the act of connecting (64)\n"
     "  how\n"
@@ -131,8 +132,8 @@ static double number(const char *text)
 }
 
 enum { OPT_ECHO = 256, OPT_HTTP, OPT_EXPECT, OPT_STORM, OPT_WARM, OPT_PER, OPT_ACTIVE, OPT_HOLD,
-       OPT_STALL, OPT_CONNECTING, OPT_TLS, OPT_TLS12, OPT_RESUME, OPT_REKEY, OPT_SOCKS5, OPT_PROXY, OPT_CLOSE, OPT_HALF,
-       OPT_TIMEOUT, OPT_PID, OPT_HELP };
+       OPT_READY, OPT_STALL, OPT_CONNECTING, OPT_TLS, OPT_TLS12, OPT_RESUME, OPT_REKEY, OPT_SOCKS5,
+       OPT_PROXY, OPT_CLOSE, OPT_HALF, OPT_TIMEOUT, OPT_PID, OPT_HELP };
 
 static const struct option options[] = {
     {"echo", no_argument, NULL, OPT_ECHO},
@@ -143,6 +144,7 @@ static const struct option options[] = {
     {"per-connection", required_argument, NULL, OPT_PER},
     {"active", required_argument, NULL, OPT_ACTIVE},
     {"hold", required_argument, NULL, OPT_HOLD},
+    {"ready", required_argument, NULL, OPT_READY},
     {"stall", required_argument, NULL, OPT_STALL},
     {"connecting", required_argument, NULL, OPT_CONNECTING},
     {"tls", no_argument, NULL, OPT_TLS},
@@ -174,6 +176,7 @@ static void read_option(struct load_plan *plan, int option)
     case OPT_PER: plan->per_connection = (uint64_t)number(optarg); break;
     case OPT_ACTIVE: plan->active = (unsigned)number(optarg); break;
     case OPT_HOLD: plan->hold = number(optarg); break;
+    case OPT_READY: plan->ready = optarg; break;
     case OPT_STALL: plan->stalled = (unsigned)number(optarg); break;
     case OPT_CONNECTING: plan->connecting = (unsigned)number(optarg); break;
     case OPT_TLS: plan->tls = true; break;
@@ -202,6 +205,9 @@ static struct load_plan read_options(int argc, char **argv)
     if (argc - optind != 2) {
         fputs(usage, stderr);
         exit(2);
+    }
+    if (plan.ready != NULL && (plan.mode == LOAD_STORM || plan.per_connection != 0)) {
+        die("only connections that stay are waited for", "--ready");
     }
     plan.host = argv[optind];
     plan.port = (int)number(argv[optind + 1]);
@@ -339,6 +345,16 @@ static void ramp(struct load_run *run, struct connection *slots)
     }
 }
 
+static void say_ready(const char *file)
+{
+    int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+    if (fd < 0) {
+        die(file, strerror(errno));
+    }
+    close(fd);
+}
+
 static void wake_resting(struct load_run *run, struct connection *slots)
 {
     for (unsigned i = 0; i < run->plan->connections; i++) {
@@ -414,6 +430,9 @@ int main(int argc, char **argv)
         ramp(&run, slots);
     }
     peak = run.open;
+    if (plan.ready != NULL && run.served == plan.connections) {
+        say_ready(plan.ready);
+    }
     if (plan.hold > 0) {
         uint64_t pause = load_now();
 

@@ -23,6 +23,7 @@ struct load_plan {
     int port;
     bool socks5, http_proxy, tls, tls12, resume, rekey, half_close, ask_close;
     const char *path;          /* of the HTTP request */
+    const char *ready;         /* made when all are open; NULL: nothing */
     const uint8_t *expect;     /* the body that must come back, NULL: any */
     size_t expect_len;
     unsigned connections, active, stalled, connecting;

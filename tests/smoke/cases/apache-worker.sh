@@ -36,7 +36,7 @@ END
     serve_at server "$PORT" apache2 -d "$RUN" -f "$RUN/apache.conf" -DFOREGROUND
 }
 case_load() {
-    local loading
+    local loading old
     load -c 100 -n 10000 --hold 0.3 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     load -c 50 -n 2000 --per-connection 1 --http /1k --expect "$WEB/1k" 127.0.0.1 "$SECOND_PORT"
     load -c 20 -n 60 --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"
@@ -49,7 +49,8 @@ case_load() {
     load -c 20 -n 6000 --per-connection 1 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT" &
     loading=$!
     sleep 0.3
-    kill -USR1 "${SERVER[server]}"
+    old=$(children_of server)
+    reload server USR1 20 ended "$old"
     wait "$loading"
     load -c 50 -n 1000 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
     # SIGHUP: the configuration is read again.

@@ -9,7 +9,7 @@ case_serve() {
     serve_at server "$PORT" nginx -p "$RUN" -c "$RUN/nginx.conf"
 }
 case_load() {
-    local loading
+    local loading old
     load -c 200 -n 10000 --hold 0.3 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     load -c 20 -n 60 --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"
     load -c 20 -n 200 --http /pool/100k --expect "$WEB/100k" 127.0.0.1 "$PORT"
@@ -19,7 +19,8 @@ case_load() {
     load -c 20 -n 6000 --per-connection 1 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT" &
     loading=$!
     sleep 0.3
-    kill -HUP "${SERVER[server]}"
+    old=$(children_of server)
+    reload server HUP 20 ended "$old"
     wait "$loading"
     load -c 50 -n 500 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
 }

@@ -27,10 +27,12 @@ case_load() {
     # Big transfers down, and both ways.
     load -c 20 -n 40 --tls --half-close --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"
     load -c 20 -n 60 -s 1048576 --tls 127.0.0.1 "$UP_PORT"
-    # SIGHUP: the configuration is read again; connections go on meanwhile.
+    # SIGHUP: the configuration is read again; connections go on meanwhile. New ones are refused for a
+    # moment, because stunnel gives its ports up and takes them again.
     sed -i "s/^connect = 127.0.0.1:$ECHO_PORT\$/connect = 127.0.0.1:$WEB_PORT/" "$RUN/conf"
-    load -c 10 -n 2000 --tls --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT" &
+    load -c 10 -n 2000 --ready "$RUN/open" --tls --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT" &
     LOAD_COUNT=$((LOAD_COUNT + 1))
+    wait_for 20 test -e "$RUN/open" || fail "ten connections were not open in time"
     reload server HUP 10 says "https://localhost:$UP_PORT/1k" "$WEB/1k" --cacert "$WORK/crt.pem"
     wait $!
     # Forty stall in mid-handshake; the others go on.
