@@ -372,15 +372,22 @@ says() {
 }
 
 # grown NAME KEY BEFORE LIMIT WHEN: a green server may have gone past the limit only where it went past
-# it natively too, and then a fifth further than that.
+# it natively too, and then a fifth further than that. Memory goes back when the server is idle, and
+# mariadb goes on writing after a storm: there are ten seconds before it is judged.
 grown() {
-    local now native file="grown-$2-${5// /-}"
+    local now native tries=0 limit=$4 file="grown-$2-${5// /-}"
     now=$(settled "$1" "$2")
+    if [ "$MODE" = green ] && [ "$EVENTLET_RUN" != env ]; then
+        native=$(<"$WORK/native/$file")
+        [ "$native" -le "$limit" ] || limit=$((native * 12 / 10 + 16))
+        while [ "$now" -gt "$limit" ] && [ "$tries" -lt 10 ]; do
+            sleep 1
+            now=$(settled "$1" "$2")
+            tries=$((tries + 1))
+        done
+        [ "$now" -le "$limit" ] || fail "$2 went from $3 to $now $5 (natively to $native)"
+    fi
     echo "$now" >"$RUN/$file"
-    [ "$MODE" = green ] && [ "$EVENTLET_RUN" != env ] || return
-    native=$(<"$WORK/native/$file")
-    [ "$now" -le "$4" ] || { [ "$native" -gt "$4" ] && [ "$now" -le $((native * 12 / 10 + 16)) ]; } ||
-        fail "$2 went from $3 to $now $5 (natively to $native)"
 }
 
 # --- a case: native run, green run, comparison -------------------------------------------------
