@@ -1,7 +1,7 @@
 /* Libraries with thread-local storage that are loaded while threads run: every thread gets its own, initialised. */
 #include "check.h"
+#include "kit/library.h"
 
-#include <dlfcn.h>
 #include <sched.h>
 
 enum { THREADS = 20 };
@@ -42,21 +42,6 @@ static void *use_at_once(void *argument)
 {
     use_library((int)(intptr_t)argument);
     return NULL;
-}
-
-/* A library that was built beside this program. */
-static void *library_open(const char *suffix)
-{
-    char path[4096];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 20);
-    EXPECT(length > 0);
-    strcpy(path + length, suffix);
-    void *library = dlopen(path, RTLD_NOW);
-    if (!library) {
-        printf("FAIL %s\n", dlerror());
-        exit(1);
-    }
-    return library;
 }
 
 static void libraries_open(void)

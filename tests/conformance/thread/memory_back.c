@@ -4,8 +4,8 @@
  * finds everything as new. Natively libc keeps some of the stacks, so there is nothing to compare with.
  */
 #include "check.h"
+#include "kit/library.h"
 
-#include <dlfcn.h>
 #include <malloc.h>
 #include <signal.h>
 
@@ -129,22 +129,12 @@ static void ids_of_the_past(void)
     }
 }
 
-/* From a library that was built beside this program. */
-static void *library_symbol(const char *suffix, const char *name)
-{
-    char path[4096];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 20);
-    strcpy(path + length, suffix);
-    void *library = dlopen(path, RTLD_NOW), *symbol = library ? dlsym(library, name) : NULL;
-    EXPECT(symbol != NULL);
-    return symbol;
-}
-
 /* Its static part is to be initialised in memory that was given back, too, its dynamic part freed. */
 static void with_a_library(void)
 {
-    *(void **)&large_count = library_symbol("_dynamic.so", "large_count");
-    *(void **)&fast_add = library_symbol(".so", "fast_add");
+    *(void **)&large_count = dlsym(library_open("_dynamic.so"), "large_count");
+    *(void **)&fast_add = dlsym(library_open(".so"), "fast_add");
+    EXPECT(large_count != NULL && fast_add != NULL);
     crowds_leave_nothing(64 << 10);
 }
 
