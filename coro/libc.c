@@ -435,10 +435,11 @@ static int cancel_state(uintptr_t tp)
     return __atomic_load_n(&libc_pthread_at(tp)->cancelhandling, __ATOMIC_ACQUIRE);
 }
 
-void libc_cancel(uintptr_t tp)
+bool libc_cancel(uintptr_t tp)
 {
-    __atomic_fetch_or(&libc_pthread_at(tp)->cancelhandling, CANCEL_CANCELING | CANCEL_CANCELED,
-                      __ATOMIC_ACQ_REL);
+    return !(__atomic_fetch_or(&libc_pthread_at(tp)->cancelhandling,
+                               CANCEL_CANCELING | CANCEL_CANCELED, __ATOMIC_ACQ_REL) &
+             CANCEL_CANCELED);
 }
 
 bool libc_cancel_pending(uintptr_t tp)

@@ -83,8 +83,9 @@ pid_t libc_tid(uintptr_t tp);
 void libc_set_tid(uintptr_t tp, pid_t tid);
 
 /* Cancellation as libc keeps it in the control block, so that libc's own inner cancellation points
- * work. libc_cancel() marks the thread as cancelled; libc_cancel_pending(): cancelled and enabled. */
-void libc_cancel(uintptr_t tp);
+ * work. libc_cancel() marks the thread as cancelled, and returns whether it was not before;
+ * libc_cancel_pending(): cancelled and enabled. */
+bool libc_cancel(uintptr_t tp);
 bool libc_cancel_pending(uintptr_t tp);
 bool libc_cancel_async(uintptr_t tp); /* type is PTHREAD_CANCEL_ASYNCHRONOUS */
 void libc_mark_exiting(uintptr_t tp); /* from now on cancellation is not acted upon */

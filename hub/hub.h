@@ -182,8 +182,9 @@ void offload_abandon(void);
  * offload_prodded() with its context. Set once at start. Inside the runtime; must not switch. */
 extern void (*offload_prod_hook)(int tid);
 
-/* False where the OS thread is no helper thread that makes a call. */
-bool offload_prodded(void *context);
+/* The signal has come; it must be blocked until its handler returns. Nothing happens where the OS thread
+ * is no helper thread that makes a call. Async-signal-safe. */
+void offload_prodded(void *context);
 
 /* Keep the calling green thread on an OS thread of its own for life (DESIGN 3). May switch. */
 void green_pin(void);

@@ -35,7 +35,10 @@ struct job {
     struct green *green;
     struct job *next; /* pool lock */
     struct job *outer; /* what the thread waited for when a handler made this call; self */
-    _Atomic int tid;   /* who makes it; 0 before */
+    struct lock call;  /* guards the next two */
+    int tid;           /* who makes it; 0 before and after */
+    bool prodded;      /* a signal was ever sent to tid */
+    _Atomic bool sent; /* one is on its way, and no other follows: they would pile up on its stack */
     _Atomic int prod;  /* enum prod; asked by self, answered by who makes it */
     _Atomic bool done;
 };
@@ -132,6 +135,27 @@ static struct job *pool_next(void)
     return j;
 }
 
+static void job_begin(struct job *j, int tid)
+{
+    job_here = j;
+    lock_acquire(&j->call);
+    j->tid = tid;
+    lock_release(&j->call);
+}
+
+/* No signal that was meant for this job is to end a call of the next one: what was sent has come when a
+ * system call returns. */
+static void job_end(struct job *j)
+{
+    lock_acquire(&j->call);
+    j->tid = 0;
+    bool prodded = j->prodded;
+    lock_release(&j->call);
+    if (prodded)
+        sys_0(SYS_gettid);
+    job_here = NULL;
+}
+
 static void *pool_main(void *unused)
 {
     (void)unused;
@@ -140,12 +164,11 @@ static void *pool_main(void *unused)
     int tid = (int)sys_0(SYS_gettid);
     struct job *j;
     while ((j = pool_next())) {
-        atomic_store(&j->tid, tid);
+        job_begin(j, tid);
         errno = j->error;
-        job_here = j;
         j->result = j->fn(j->arg);
-        job_here = NULL;
         j->error = errno;
+        job_end(j);
         struct green *g = j->green; /* the job is gone once done is seen */
         atomic_store_explicit(&j->done, true, memory_order_release);
         unpark(g);
@@ -184,16 +207,18 @@ static bool job_done(void *arg)
 
 void (*offload_prod_hook)(int tid);
 
-bool offload_prodded(void *context)
+void offload_prodded(void *context)
 {
     struct job *j = job_here;
-    int prod = j ? atomic_load(&j->prod) : PROD_NONE;
+    if (!j)
+        return;
+    int prod = atomic_load(&j->prod);
     enum interrupted where = prod ? interrupted_where(context) : INTERRUPTED_NOTHING;
     if (where == INTERRUPTED_AGAIN && prod == PROD_END)
         interrupted_end(context);
     if (where != INTERRUPTED_NOTHING)
         atomic_compare_exchange_strong(&j->prod, &prod, PROD_NONE);
-    return j != NULL;
+    atomic_store(&j->sent, false);
 }
 
 /* Whoever is to end the call is not to be told by a later handler that it goes on. */
@@ -206,15 +231,23 @@ static void job_ask(struct job *j, enum prod prod)
         atomic_compare_exchange_strong(&j->prod, &none, (int)prod);
 }
 
+static void job_prod(struct job *j)
+{
+    lock_acquire(&j->call);
+    if (j->tid && offload_prod_hook && !atomic_exchange(&j->sent, true)) {
+        j->prodded = true;
+        offload_prod_hook(j->tid);
+    }
+    lock_release(&j->call);
+}
+
 static void job_wait(struct green *g, struct job *j, int flags)
 {
     for (;;) {
         int64_t deadline = DEADLINE_NEVER;
-        int tid = atomic_load(&j->tid);
         if (atomic_load(&j->prod)) {
             deadline = clock_now() + PROD_AGAIN_NS;
-            if (tid && offload_prod_hook)
-                offload_prod_hook(tid);
+            job_prod(j);
         }
         g->waits_for = WAIT_OFFLOAD;
         enum park_result r = park_until(g, job_done, j, deadline);

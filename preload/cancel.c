@@ -37,8 +37,10 @@ static void cancel_signal(int sig, siginfo_t *info, void *context)
 {
     (void)sig;
     int own = atomic_load_explicit(&green_tls.own, memory_order_relaxed);
-    if (info->si_code == SI_TKILL && own == OWN_HUB)
+    if (info->si_code == SI_TKILL && own == OWN_HUB) {
+        raw_block(sig); /* until the return: the next one may be sent at any moment from then on */
         offload_prodded(context);
+    }
     if (info->si_code != SI_TKILL || own == OWN_HUB || own == OWN_VFORK)
         return;
     if (atomic_load_explicit(&green_tls.in, memory_order_relaxed)) {
@@ -80,13 +82,13 @@ static int cancel_green(struct thread *t)
     uintptr_t tp = t->green.coro.tp;
     if (!thread_lives(t))
         return atomic_load(&t->life) & THREAD_GONE ? ESRCH : 0;
-    libc_cancel(tp);
+    bool first = libc_cancel(tp);
     if (t == thread_self()) {
         cancel_interrupted();
         return 0;
     }
-    if (!libc_cancel_pending(tp))
-        return 0; /* disabled: it will find out when it enables it */
+    if (!first || !libc_cancel_pending(tp))
+        return 0; /* told before; or disabled: it will find out when it enables it */
     green_interrupt(&t->green, INTERRUPT_CANCEL);
     cancel_install();
     green_kick(&t->green, RAW_SIGCANCEL, NULL);

@@ -28,4 +28,10 @@ static inline long raw_sigaction(int sig, const struct raw_action *set, struct r
     return sys_4(SYS_rt_sigaction, sig, set, old, sizeof set->mask);
 }
 
+static inline void raw_block(int sig)
+{
+    uint64_t set = (uint64_t)1 << (sig - 1);
+    sys_4(SYS_rt_sigprocmask, SIG_BLOCK, &set, NULL, sizeof set);
+}
+
 #endif

@@ -1,6 +1,6 @@
-/* Asynchronous cancellation: of a loop without a call, of a blocked thread, of oneself. */
+/* Asynchronous cancellation: of a loop without a call, of a blocked thread, of oneself; and what computes and is
+ * not to be cancelled meanwhile. */
 #include "check.h"
-
 
 static char trace[16];
 static int running;
@@ -128,6 +128,29 @@ static void several_loops_are_cancelled(void)
     }
 }
 
+static void *spin_until_told(void *argument)
+{
+    atomic_set(&running, 1);
+    while (atomic_get(&running) == 1) {
+        counter++;
+    }
+    pthread_testcancel();
+    return argument;
+}
+
+/* Who is cancelled again has been told already. */
+static void deferred_loop_is_cancelled_thousands_of_times(void)
+{
+    atomic_set(&running, 0);
+    pthread_t thread = start(spin_until_told, NULL);
+    EXPECT(wait_for_value(&running, 1));
+    for (int i = 0; i < 500000; i++) {
+        EXPECT_EQ(pthread_cancel(thread), 0);
+    }
+    atomic_set(&running, 2);
+    EXPECT(finish(thread) == PTHREAD_CANCELED);
+}
+
 static const struct check checks[] = {
     CHECK(loop_without_a_call_is_cancelled),
     CHECK(blocked_thread_is_cancelled),
@@ -135,6 +158,7 @@ static const struct check checks[] = {
     CHECK(pending_cancellation_acts_when_turned_asynchronous),
     CHECK(pending_cancellation_acts_when_enabled),
     CHECK(several_loops_are_cancelled),
+    CHECK(deferred_loop_is_cancelled_thousands_of_times),
 };
 
 int main(int argc, char **argv)
