@@ -54,6 +54,10 @@ struct sigaction signal_action(int sig);
  * the process is the kernel's. Any thread. 0 or an errno (EAGAIN: too many are queued). */
 int signal_send(struct green *g, int sig, const siginfo_t *info);
 
+/* rt_tgsigqueueinfo(2), which libc has no function for, to green threads too. -1 and errno: the
+ * kernel's. Any thread. */
+long sigsend_tgsigqueueinfo(pid_t pid, pid_t tid, int sig, const siginfo_t *info);
+
 /* Run the handlers of what is pending and not blocked for the calling green thread. Outside the
  * runtime. Returns HANDLERS_RAN, HANDLERS_ALL_RESTART as hub_interrupt_hook does. */
 int signal_run_pending(struct green *g);

@@ -17,6 +17,13 @@ static void info_fill(siginfo_t *info, int sig, int code)
     info->si_uid = (uid_t)sys_0(SYS_getuid);
 }
 
+static int sent(int error)
+{
+    if (error)
+        errno = error;
+    return error ? -1 : 0;
+}
+
 int green_pthread_kill(pthread_t thread, int sig)
 {
     (void)patch_passes(PATCH_pthread_kill);
@@ -59,10 +66,7 @@ int green_raise(int sig)
     }
     siginfo_t info;
     info_fill(&info, sig, SI_TKILL);
-    int error = signal_send(green_tls.self, sig, &info);
-    if (error)
-        errno = error;
-    return error ? -1 : 0;
+    return sent(signal_send(green_tls.self, sig, &info));
 }
 
 /* Who of this process gets a signal that it sends to itself: the main thread if it takes it, else
@@ -89,17 +93,19 @@ int green_kill(pid_t pid, int sig)
         return real.kill(pid, sig);
     siginfo_t info;
     info_fill(&info, sig, SI_USER);
-    int error = signal_send(target, sig, &info);
-    if (error)
-        errno = error;
-    return error ? -1 : 0;
+    return sent(signal_send(target, sig, &info));
 }
 
 /* A green thread's id is above all that the kernel gives. */
+static struct thread *tgkill_target(pid_t pid, pid_t tid)
+{
+    return pid == (pid_t)sys_0(SYS_getpid) ? thread_of_tid(tid) : NULL;
+}
+
 int green_tgkill(pid_t pid, pid_t tid, int sig)
 {
     (void)patch_passes(PATCH_tgkill);
-    struct thread *t = pid == (pid_t)sys_0(SYS_getpid) ? thread_of_tid(tid) : NULL;
+    struct thread *t = tgkill_target(pid, tid);
     if (!t)
         return real.tgkill(pid, tid, sig);
     if (sig < 0 || sig >= _NSIG) {
@@ -110,8 +116,16 @@ int green_tgkill(pid_t pid, pid_t tid, int sig)
         return 0;
     siginfo_t info;
     info_fill(&info, sig, SI_TKILL);
-    int error = signal_send(&t->green, sig, &info);
-    if (error)
-        errno = error;
-    return error ? -1 : 0;
+    return sent(signal_send(&t->green, sig, &info));
+}
+
+long sigsend_tgsigqueueinfo(pid_t pid, pid_t tid, int sig, const siginfo_t *given)
+{
+    struct thread *t = tgkill_target(pid, tid);
+    if (!t || !given || sig <= 0 || sig >= _NSIG)
+        return real.syscall(SYS_rt_tgsigqueueinfo, pid, t ? sys_0(SYS_gettid) : tid, sig,
+                            (long)given, 0, 0);
+    siginfo_t info = *given;
+    info.si_signo = sig;
+    return sent(signal_send(&t->green, sig, &info));
 }

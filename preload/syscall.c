@@ -15,6 +15,8 @@
 #include "preload/locks.h"
 #include "preload/patch.h"
 #include "preload/schedattr.h"
+#include "preload/signal.h"
+#include "preload/thread.h"
 
 /* Newer than Debian 12's headers. */
 enum { NUMBER_FUTEX_WAKE = 454, NUMBER_FUTEX_WAIT = 455 };
@@ -219,7 +221,7 @@ static bool call_select(const struct call *s, long *r)
     }
 }
 
-/* ---- Threads, time, signals, processes ---- */
+/* ---- Threads, by their ids: on any thread, for only green ones have ids that the kernel does not know ---- */
 
 /* The kernel returns the size of its set of processors; libc's function hides that. */
 static long call_getaffinity(const struct call *s)
@@ -238,15 +240,37 @@ static long call_getpriority(const struct call *s)
     return nice == -1 && errno ? -1 : 20 - nice;
 }
 
-static bool call_thread(const struct call *s, long *r)
+/* An I/O priority is an OS thread's. */
+static struct thread *call_io_target(const struct call *s)
+{
+    enum { WHO_PROCESS = 1 };
+    if (s->a != WHO_PROCESS)
+        return NULL;
+    return s->b ? thread_of_tid((pid_t)s->b) : thread_self();
+}
+
+static long call_ioprio(const struct call *s)
+{
+    struct thread *t = call_io_target(s);
+    if (t && t == thread_self() && s->number == SYS_ioprio_set)
+        bind_self();
+    return real.syscall(s->number, s->a, t ? t->os_tid : s->b, s->c, 0, 0, 0);
+}
+
+static bool call_by_id(const struct call *s, long *r)
 {
     switch (s->number) {
-    case SYS_nanosleep:
-        *r = green_nanosleep((const struct timespec *)s->a, (struct timespec *)s->b);
+    case SYS_gettid:
+        *r = green_gettid();
         return true;
-    case SYS_clock_nanosleep:
-        *r = call_error(green_clock_nanosleep(
-            (clockid_t)s->a, (int)s->b, (const struct timespec *)s->c, (struct timespec *)s->d));
+    case SYS_sched_yield:
+        *r = green_sched_yield();
+        return true;
+    case SYS_sched_setattr:
+        *r = schedattr_set((pid_t)s->a, (const void *)s->b, (unsigned)s->c);
+        return true;
+    case SYS_sched_getattr:
+        *r = schedattr_get((pid_t)s->a, (void *)s->b, (unsigned)s->c, (unsigned)s->d);
         return true;
     case SYS_sched_setaffinity:
         *r = green_sched_setaffinity((pid_t)s->a, (size_t)s->b, (const cpu_set_t *)s->c);
@@ -274,6 +298,36 @@ static bool call_thread(const struct call *s, long *r)
         return true;
     case SYS_getpriority:
         *r = call_getpriority(s);
+        return true;
+    case SYS_ioprio_set:
+    case SYS_ioprio_get:
+        *r = call_ioprio(s);
+        return true;
+    case SYS_tkill:
+        *r = thread_of_tid((pid_t)s->a) ? green_tgkill(getpid(), (pid_t)s->a, (int)s->b) : call_real(s);
+        return true;
+    case SYS_tgkill:
+        *r = green_tgkill((pid_t)s->a, (pid_t)s->b, (int)s->c);
+        return true;
+    case SYS_rt_tgsigqueueinfo:
+        *r = sigsend_tgsigqueueinfo((pid_t)s->a, (pid_t)s->b, (int)s->c, (const siginfo_t *)s->d);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* ---- Time, signals, processes ---- */
+
+static bool call_thread(const struct call *s, long *r)
+{
+    switch (s->number) {
+    case SYS_nanosleep:
+        *r = green_nanosleep((const struct timespec *)s->a, (struct timespec *)s->b);
+        return true;
+    case SYS_clock_nanosleep:
+        *r = call_error(green_clock_nanosleep(
+            (clockid_t)s->a, (int)s->b, (const struct timespec *)s->c, (struct timespec *)s->d));
         return true;
     case SYS_set_tid_address: /* the word that is there is libc's, and the OS thread's for life */
         *r = green_gettid();
@@ -315,12 +369,6 @@ static bool call_signal(const struct call *s, long *r)
         return true;
     case SYS_kill:
         *r = green_kill((pid_t)s->a, (int)s->b);
-        return true;
-    case SYS_tkill:
-        *r = green_tgkill(getpid(), (pid_t)s->a, (int)s->b);
-        return true;
-    case SYS_tgkill:
-        *r = green_tgkill((pid_t)s->a, (pid_t)s->b, (int)s->c);
         return true;
 #ifdef SYS_pause
     case SYS_pause:
@@ -426,20 +474,15 @@ long green_syscall(long number, long a, long b, long c, long d, long e, long f)
     if (lock_passes(PATCH_syscall))
         return call_real(&s);
     bool green = self_attach();
+    long r;
     switch (number) {
     case SYS_futex:
         return call_futex(&s, green);
     case NUMBER_FUTEX_WAKE:
         return call_result(futex_wake_v2((uint32_t *)a, (unsigned long)b, (int)c, (unsigned)d));
-    case SYS_gettid:
-        return green_gettid();
-    case SYS_sched_yield:
-        return green_sched_yield();
-    case SYS_sched_setattr:
-        return schedattr_set((pid_t)a, (const void *)b, (unsigned)c);
-    case SYS_sched_getattr:
-        return schedattr_get((pid_t)a, (void *)b, (unsigned)c, (unsigned)d);
     default:
+        if (call_by_id(&s, &r))
+            return r;
         return green ? call_green(&s) : call_real(&s);
     }
 }

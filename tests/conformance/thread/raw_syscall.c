@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -135,6 +136,86 @@ static void tgkill_finds_the_thread(void)
     EXPECT_ERRNO(syscall(SYS_tgkill, getpid(), -1, SIGUSR1), EINVAL);
 }
 
+enum { IO_OF_PROCESS = 1, IO_BEST_EFFORT_7 = 2 << 13 | 7 }; /* ioprio_set(2) */
+
+/* By its own id, by the ids that others have, and by 0. */
+static void calls_by_id(long tid, long other)
+{
+    struct sched_param param = { .sched_priority = 0 };
+    struct timespec interval;
+    cpu_set_t cpus;
+    const long ids[] = { tid, other, 0 };
+    for (int i = 0; i < 3; i++) {
+        EXPECT_EQ(syscall(SYS_sched_getscheduler, ids[i]), SCHED_OTHER);
+        EXPECT_EQ(syscall(SYS_sched_getparam, ids[i], &param), 0);
+        EXPECT_EQ(syscall(SYS_sched_setparam, ids[i], &param), 0);
+        EXPECT_EQ(syscall(SYS_sched_setscheduler, ids[i], SCHED_OTHER, &param), 0);
+        EXPECT_EQ(syscall(SYS_sched_rr_get_interval, ids[i], &interval), 0);
+        EXPECT(syscall(SYS_sched_getaffinity, ids[i], sizeof cpus, &cpus) > 0);
+        EXPECT_EQ(syscall(SYS_sched_setaffinity, ids[i], sizeof cpus, &cpus), 0);
+        EXPECT_EQ(syscall(SYS_ioprio_get, IO_OF_PROCESS, ids[i]) >= 0, 1);
+    }
+    EXPECT_ERRNO(syscall(SYS_sched_getscheduler, 0x3fffffff), ESRCH);
+}
+
+static void signals_by_id(long tid)
+{
+    siginfo_t info = { .si_code = SI_QUEUE, .si_pid = getpid(), .si_uid = getuid() };
+    EXPECT_EQ(syscall(SYS_tgkill, getpid(), tid, SIGUSR1), 0);
+    EXPECT_EQ(handled, 1);
+    handled = 0;
+    EXPECT_EQ(syscall(SYS_tkill, tid, SIGUSR1), 0);
+    EXPECT_EQ(handled, 1);
+    handled = 0;
+    EXPECT_EQ(syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, SIGUSR1, &info), 0);
+    EXPECT_EQ(handled, 1);
+    handled = 0;
+    EXPECT_ERRNO(syscall(SYS_tkill, 0x3fffffff, SIGUSR1), ESRCH);
+    EXPECT_ERRNO(syscall(SYS_rt_tgsigqueueinfo, getpid(), 0x3fffffff, SIGUSR1, &info), ESRCH);
+    EXPECT_ERRNO(syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, 100, &info), EINVAL);
+}
+
+static void *name_oneself(void *other)
+{
+    long tid = syscall(SYS_gettid);
+    calls_by_id(tid, *(long *)other);
+    signals_by_id(tid);
+    return NULL;
+}
+
+/* With a niceness or an I/O priority of its own. */
+static void *name_oneself_when_nicer(void *other)
+{
+    long tid = syscall(SYS_gettid);
+    EXPECT_EQ(syscall(SYS_setpriority, PRIO_PROCESS, tid, 5), 0);
+    EXPECT_EQ(syscall(SYS_getpriority, PRIO_PROCESS, tid), 20 - 5);
+    EXPECT_EQ(syscall(SYS_gettid), tid);
+    return name_oneself(other);
+}
+
+static void *name_oneself_when_idle(void *other)
+{
+    long tid = syscall(SYS_gettid);
+    EXPECT_EQ(syscall(SYS_ioprio_set, IO_OF_PROCESS, tid, IO_BEST_EFFORT_7), 0);
+    EXPECT_EQ(syscall(SYS_ioprio_get, IO_OF_PROCESS, tid), IO_BEST_EFFORT_7);
+    EXPECT_EQ(syscall(SYS_ioprio_get, IO_OF_PROCESS, 0), IO_BEST_EFFORT_7);
+    return name_oneself(other);
+}
+
+static void threads_are_known_by_their_ids(void)
+{
+    struct sigaction action = { .sa_handler = on_signal };
+    long tid = syscall(SYS_gettid), io = syscall(SYS_ioprio_get, IO_OF_PROCESS, 0);
+    int nice = getpriority(PRIO_PROCESS, 0);
+    sigaction(SIGUSR1, &action, NULL);
+    handled = 0;
+    finish(start(name_oneself, &tid));
+    finish(start(name_oneself_when_nicer, &tid));
+    finish(start(name_oneself_when_idle, &tid));
+    EXPECT_EQ(getpriority(PRIO_PROCESS, 0), nice);
+    EXPECT_EQ(syscall(SYS_ioprio_get, IO_OF_PROCESS, 0), io);
+}
+
 static void numbers_that_do_not_wait_pass_through(void)
 {
     EXPECT_EQ(syscall(SYS_getpid), getpid());
@@ -255,6 +336,7 @@ static const struct check checks[] = {
     CHECK(waiting_calls_let_others_run),
     CHECK(sched_yield_yields),
     CHECK(tgkill_finds_the_thread),
+    CHECK(threads_are_known_by_their_ids),
     CHECK(numbers_that_do_not_wait_pass_through),
     CHECK(and_on_threads),
     CHECK(attributes_are_the_caller_s_alone),
