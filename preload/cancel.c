@@ -35,7 +35,6 @@ void cancel_interrupted(void)
  * runtime: then whoever leaves the runtime looks (the hook calls cancel_interrupted()). */
 static void cancel_signal(int sig, siginfo_t *info, void *context)
 {
-    (void)sig;
     int own = atomic_load_explicit(&green_tls.own, memory_order_relaxed);
     if (info->si_code == SI_TKILL && own == OWN_HUB) {
         raw_block(sig); /* until the return: the next one may be sent at any moment from then on */

@@ -293,7 +293,7 @@ built() {
 
 # trial NAME OPTIONS... HOST PORT: many held at once, many short ones, a storm of broken ones; then
 # the server still answers, and has neither descriptors nor memory left over (no more than natively).
-#   TRIAL_HELD (200, 0 where the server closes after each answer) TRIAL_SHORT (10000) TRIAL_STORM (20000)
+#   TRIAL_HELD (200, 0 where the server closes after each answer)
 trial() {
     local name=$1 held=${TRIAL_HELD:-200}
     local -a again=()
@@ -305,8 +305,8 @@ trial() {
         [ "$(loaded unclean_closes)" = 0 ] ||
             fail "$(loaded unclean_closes) connections ended without an orderly close"
     fi
-    churn "$name" "${TRIAL_SHORT:-10000}" "$@"
-    storm "$name" "${TRIAL_STORM:-20000}" "$@"
+    churn "$name" 10000 "$@"
+    storm "$name" 20000 "$@"
     load -c 50 -n 500 "${again[@]}" "$@"
 }
 

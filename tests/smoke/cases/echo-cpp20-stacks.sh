@@ -1,10 +1,7 @@
-# The same with stacks of 256 KiB, natively and green. The 8 MiB that are usual cost a page of page
-# tables each, on either side; without them the rest can be compared.
+# The same with `--stack-size=256K` against threads as they are natively. The 8 MiB that are usual cost a
+# page of page tables each, on either side; the option is for who would rather have the memory.
 . "$ROOT/tests/smoke/cases/echo-cpp20.sh"
-case_serve() {
-    ulimit -s 256
-    serve_at server "$PORT" "$SMOKE_BIN/echo_cpp20" "$PORT"
-}
+[ "$EVENTLET_RUN" = env ] || EVENTLET_RUN="$EVENTLET_RUN --stack-size=256K"
 case_load() {
     local many
     many=$(descriptor_share 1 5000)

@@ -13,6 +13,7 @@ case_serve() {
 case_load() {
     load -c 16 -n 2000 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     load -c 50 -n 1000 --per-connection 1 --http /100k --expect "$WEB/100k" 127.0.0.1 "$PORT"
+    churn server 10000 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
     # SIGHUP: new workers with the application as it is now.
     echo "another application" >"$RUN/expected"
     sed -i 's/body = f.read()/body = b"another application\\n"/' "$RUN/wsgi_app.py"

@@ -9,6 +9,6 @@ case_serve() {
 case_load() {
     CLIENT_LIMIT=60 MODE=native client values /usr/bin/python3 "$ROOT/tests/smoke/programs/ask.py" \
         memcached "$PORT"
-    load -c 50 -n 10000 --storm 127.0.0.1 "$PORT"
+    storm server 10000 127.0.0.1 "$PORT"
     MODE=native client again /usr/bin/python3 "$ROOT/tests/smoke/programs/ask.py" memcached "$PORT"
 }

@@ -8,7 +8,7 @@ case_serve() {
     serve_at server "$PORT" /usr/bin/python3 "$ROOT/tests/smoke/programs/httpd.py" "$PORT" "$WEB"
 }
 case_load() {
-    TRIAL_SHORT=5000 trial server --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
+    trial server --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     load -c 20 -n 60 --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"
     client curl curl -sS -Z --parallel-max 20 "http://127.0.0.1:$PORT/1k" "http://127.0.0.1:$PORT/64"
     client listing curl -sS "http://127.0.0.1:$PORT/"

@@ -8,8 +8,7 @@ case_serve() {
     serve_at server "$PORT" /usr/bin/python3 "$ROOT/tests/smoke/programs/httpd.py" "$PORT" "$WEB" "$CERT"
 }
 case_load() {
-    TRIAL_SHORT=2000 TRIAL_STORM=20000 \
-        trial server --tls --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
+    trial server --tls --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     load -c 20 -n 200 --stall 20 --tls --half-close --http /100k --expect "$WEB/100k" 127.0.0.1 "$PORT"
     client curl curl -sS --cacert "$WORK/crt.pem" "https://localhost:$PORT/1k"
 }

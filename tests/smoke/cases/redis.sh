@@ -36,7 +36,7 @@ case_load() {
     cli config set appendfsync always >/dev/null
     quietly redis-benchmark -h 127.0.0.1 -p "$PORT" -q -n 1000 -c 20 -t set,incr
     cli debug loadaof | answer loaded
-    load -c 50 -n 5000 --storm 127.0.0.1 "$PORT"
+    storm server 10000 127.0.0.1 "$PORT"
     cli flushall async >/dev/null
     cli dbsize | answer emptied
 }

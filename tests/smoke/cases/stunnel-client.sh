@@ -28,7 +28,6 @@ END
     serve_at server "$PORT" stunnel "$RUN/conf"
 }
 case_load() {
-    TRIAL_SHORT=5000 TRIAL_STORM=20000 \
-        trial server --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
+    trial server --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     load -c 10 -n 20 --half-close --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"
 }

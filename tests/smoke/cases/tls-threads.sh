@@ -10,7 +10,7 @@ case_serve() {
     serve_at server "$PORT" "$SMOKE_BIN/tls_threads" "$PORT" "$ASKING_PORT" "$CERT"
 }
 case_load() {
-    TRIAL_SHORT=2000 TRIAL_STORM=20000 trial server --tls 127.0.0.1 "$PORT"
+    trial server --tls 127.0.0.1 "$PORT"
     # The client renegotiates before each request; the server at every fourth; the same with new keys.
     load -c 20 -n 1000 --tls12 --rekey 127.0.0.1 "$PORT"
     [ "$(loaded rekeyed)" -ge 900 ] || fail "only $(loaded rekeyed) of 1000 were renegotiated"

@@ -13,7 +13,7 @@ case_serve() {
 }
 case_load() {
     load -c 16 -n 2000 --per-connection 1 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
-    churn server 5000 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
+    churn server 10000 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
     load -c 30 -n 1000 --per-connection 1 --http /100k --expect "$WEB/100k" 127.0.0.1 "$PORT"
     # SIGHUP: a graceful reload.
     echo "another application" >"$RUN/expected"
