@@ -65,7 +65,11 @@ void action_kick(struct green *g, int sig)
     signals_release(held);
 }
 
-/* The kernel is never told SA_RESETHAND: it would spend it on a kick. */
+/* What the kernel is never told. It would spend SA_RESETHAND on a kick; and with SA_NODEFER it would make
+ * frames of all signals that wait, one within the other, on whatever stack the carrier is, before the
+ * trampoline sees the first. */
+enum { ACTION_HIDDEN = (int)(SA_RESETHAND | SA_NODEFER) };
+
 void action_reset(int sig)
 {
     struct sigaction now, none = {.sa_handler = SIG_DFL};
@@ -94,7 +98,7 @@ static int action_change(int sig, const struct sigaction *act, struct sigaction 
         kernel = *act;
     if (act && ours && action_is_handler(act)) {
         kernel.sa_sigaction = action_trampoline;
-        kernel.sa_flags = (kernel.sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
+        kernel.sa_flags = (kernel.sa_flags | SA_SIGINFO) & ~ACTION_HIDDEN;
         if (sig != SIGKILL && sig != SIGSTOP && sig != 32 && sig != 33)
             action_store(sig, act);
     }
@@ -112,7 +116,7 @@ static int action_change(int sig, const struct sigaction *act, struct sigaction 
     if (result == 0 && old) {
         *old = was;
         if (was.sa_sigaction == action_trampoline && (was.sa_flags & SA_SIGINFO)) {
-            const int hidden = SA_SIGINFO | (int)SA_RESETHAND;
+            const int hidden = SA_SIGINFO | ACTION_HIDDEN;
             old->sa_flags = (was.sa_flags & ~hidden) | (before.sa_flags & hidden);
             old->sa_sigaction = before.sa_sigaction;
         }

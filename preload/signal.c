@@ -205,10 +205,16 @@ static void handler_call(struct green *g, int sig, siginfo_t *info, ucontext_t *
     bool swapped = g && handler_begun(g);
     if (act->sa_flags & (int)SA_RESETHAND)
         action_reset(sig);
+    bool nests = act->sa_flags & SA_NODEFER && !sigismember(&act->sa_mask, sig);
+    uint64_t mine = signal_bit(sig);
+    if (nests)
+        sys_4(SYS_rt_sigprocmask, SIG_UNBLOCK, &mine, NULL, sizeof mine);
     if (act->sa_flags & SA_SIGINFO)
         act->sa_sigaction(sig, info, context);
     else
         ((void (*)(int, siginfo_t *, void *))(void (*)(void))act->sa_handler)(sig, info, context);
+    if (nests)
+        sys_4(SYS_rt_sigprocmask, SIG_BLOCK, &mine, NULL, sizeof mine);
     if (g)
         handler_ended(g, swapped);
     if (on_alt && g->alt_in_use)

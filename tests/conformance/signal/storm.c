@@ -7,7 +7,7 @@
 #include <sys/ipc.h>
 #include <sys/msg.h>
 
-enum { ROUNDS = 5000 };
+enum { ROUNDS = 5000, QUEUED = 1000 };
 
 struct message {
     long type;
@@ -75,8 +75,62 @@ static void calls_survive_a_storm(void)
     EXPECT_EQ(msgctl(spared.queue, IPC_RMID, NULL), 0);
 }
 
+static int running;
+
+static void *wait_and_yield(void *argument)
+{
+    while (atomic_get(&running)) {
+        sleep_ms(1);
+        for (int i = 0; i < 100; i++) {
+            sched_yield();
+        }
+    }
+    return argument;
+}
+
+static pid_t target;
+
+static int send_queued(void)
+{
+    for (int i = 0; i < QUEUED; i++) {
+        while (sigqueue(target, SIGRTMIN + 3, (union sigval){ .sival_int = i }) != 0) {
+            if (errno != EAGAIN) {
+                return 1;
+            }
+            sleep_ms(1);
+        }
+    }
+    return 0;
+}
+
+/* With SA_NODEFER the kernel makes a frame of each that waits, one within the other. */
+static void queued_signals_may_nest(void)
+{
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_NODEFER }, now;
+    pthread_t threads[10];
+    EXPECT_EQ(sigaction(SIGRTMIN + 3, &action, NULL), 0);
+    EXPECT_EQ(sigaction(SIGRTMIN + 3, NULL, &now), 0);
+    EXPECT_EQ(now.sa_flags & SA_NODEFER, SA_NODEFER);
+    atomic_set(&handled, 0);
+    atomic_set(&running, 1);
+    target = getpid();
+    for (int i = 0; i < 10; i++) {
+        threads[i] = start(wait_and_yield, NULL);
+    }
+    EXPECT_EXITS(child_run(send_queued), 0);
+    for (int i = 0; i < 5000 && atomic_get(&handled) < QUEUED; i++) {
+        sleep_ms(1);
+    }
+    EXPECT_EQ(atomic_get(&handled), QUEUED);
+    atomic_set(&running, 0);
+    for (int i = 0; i < 10; i++) {
+        finish(threads[i]);
+    }
+}
+
 static const struct check checks[] = {
     CHECK(calls_survive_a_storm),
+    CHECK(queued_signals_may_nest),
 };
 
 int main(int argc, char **argv)
