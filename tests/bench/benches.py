@@ -298,6 +298,16 @@ def bench_loops(_scale):
     return cells
 
 
+DAEMONS = ("redis", "redis-io-threads", "memcached", "nginx", "haproxy", "lighttpd", "postgresql", "node", "dnsmasq",
+           "rsyslog", "coturn", "uwsgi", "socat")
+
+
+def bench_daemons(_scale):
+    """Stock daemons that are no thread-per-connection servers: how much they do in a second, on one core"""
+    return [Cell(name, "/s", "rate", {s: (lambda s=s, name=name: measure.smoke_case(name, s)) for s in ("native", "green")},
+                 [Goal(1 / 0.9, "green", "native")]) for name in DAEMONS]
+
+
 def with_options(options, name, *arguments, cores=None):
     """A green program under options of eventlet-run, on all cores unless told which."""
     command = [*measure.LAUNCHER, *options, os.path.join(measure.PROGRAMS, name), *map(str, arguments)]

@@ -98,6 +98,15 @@ def run(command, limit, cores):
     return parsed(done.stdout)
 
 
+def smoke_case(name, system):
+    """What the smoke case's case_bench measures, with its server on the server core; case and system as there."""
+    smoke = os.path.join(ROOT, "tests", "smoke")
+    cores = ",".join(map(str, SERVER_CORES))
+    return run(["env", f"SERVER_CORES={cores}", f"BUILD={BUILD}", f"EVENTLET_RUN={shlex.join(LAUNCHER)}", "bash",
+                os.path.join(smoke, "lib.sh"), "--bench", os.path.join(smoke, "cases", name + ".sh"), system],
+               150, LOAD_CORES)
+
+
 def free_port():
     while True:
         port = random.randrange(12000, 32000)

@@ -3,6 +3,7 @@
 #
 # EVENTLET_RUN  the launcher of green runs (default: build/eventlet-run); `env` makes a dry run of the
 #               harness: both runs are native, and the bounds on the green one are not checked
+# SERVER_CORES  processors for the servers under test, a list as taskset takes it (default: all)
 # BUILD         the build directory (default: build/ of this tree)
 # KEEP=1        leave the work directory behind
 
@@ -99,6 +100,7 @@ declare -A WARDEN=() SERVER=() # by name: pid of the warden, pid of the server i
 
 # The words that go before a command in this mode.
 runner() {
+    [ -n "${SERVER_CORES:-}" ] && printf 'taskset -c %s ' "$SERVER_CORES"
     [ "$MODE" = green ] && printf '%s' "$EVENTLET_RUN"
 }
 
@@ -396,7 +398,8 @@ grown() {
 # (bound on OS threads; default: the native number and five for each process), case_log_errors (a
 # regular expression that its output must not match), case_ignore (lines that may differ), and defines
 # case_setup, case_serve, case_load; case_stop where SIGTERM to `server` is not all. The server under
-# test is called `server`.
+# test is called `server`. case_bench, where there is one, loads it for a second or two and prints how much
+# it did in a second.
 case_package=""
 case_needs=""
 case_threads=0
@@ -510,7 +513,33 @@ smoke_case() {
     fi
 }
 
-if [ "${1:-}" = --case ]; then
+# smoke_bench FILE native|green: what case_bench measures, as `rate=N`.
+smoke_bench() {
+    local rate
+    . "$1"
+    smoke_begin
+    case_setup
+    MODE=$2
+    RUN=$WORK/$MODE
+    mkdir -p "$RUN"
+    PORT=$(free_port)
+    case_serve && rate=$(case_bench)
+    case_stop
+    [ -n "$rate" ] || fail "no rate was measured"
+    if [ -s "$FAILURES" ]; then
+        cat "$FAILURES" >&2
+        exit 1
+    fi
+    echo "rate=$rate"
+}
+
+case ${1:-} in
+--case)
     smoke_case "$2"
     exit
-fi
+    ;;
+--bench)
+    smoke_bench "$2" "$3"
+    exit
+    ;;
+esac

@@ -10,6 +10,11 @@ case_serve() {
         --pidfile="$RUN/pid" --userdb="$RUN/db"
     wait_port "$PORT" || fail "turnserver did not come up: $(tail -n 2 "$RUN/server.out")"
 }
+case_bench() {
+    local count=2000 clients=20 began=$EPOCHREALTIME
+    turnutils_uclient -t -y -c -u u -w p -p "$PORT" -n $count -m $clients -z 0 127.0.0.1 >"$RUN/relayed" || return
+    echo "$((count * clients)) $began $EPOCHREALTIME" | awk '{ print $1 / ($3 - $2) }'
+}
 case_load() {
     CLIENT_LIMIT=60 client relay turnutils_uclient -t -y -c -u u -w p -p "$PORT" -n 50 -m 10 127.0.0.1
     grep -qE 'Total lost packets 0' "$RUN/answers/relay" ||

@@ -9,6 +9,10 @@ case_serve() {
         --pid-file="$RUN/pid" --user="$(id -un)" --group="$(id -gn)" --address=/wild.test/127.0.0.7
     wait_port "$PORT" || fail "dnsmasq did not come up: $(tail -n 2 "$RUN/server.err")"
 }
+case_bench() {
+    printf 'a.wild.test A\nb.wild.test A\n' >"$RUN/queries"
+    dnsperf -s 127.0.0.1 -p "$PORT" -d "$RUN/queries" -l 2 | sed -n 's/.*per second: *//p'
+}
 case_load() {
     MODE=native client names /usr/bin/python3 "$ROOT/tests/smoke/programs/ask.py" dns "$PORT"
     # SIGHUP: the hosts are read again.

@@ -25,6 +25,7 @@ backend web
 END
     serve_at server "$PORT" haproxy -W -db -f "$RUN/conf"
 }
+case_bench() { load -c 50 -t 2 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT" && loaded rate; }
 case_load() {
     load -c 200 -n 10000 --hold 0.3 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     load -c 100 -n 2000 --tls --http /1k --expect "$WEB/1k" 127.0.0.1 "$TLS_PORT"

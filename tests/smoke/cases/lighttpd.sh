@@ -15,6 +15,7 @@ mimetype.assign = ( "" => "application/octet-stream" )
 END
     serve_at server "$PORT" lighttpd -D -f "$RUN/conf"
 }
+case_bench() { load -c 50 -t 2 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT" && loaded rate; }
 case_load() {
     load -c 200 -n 20000 --hold 0.3 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     churn server 10000 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"

@@ -8,6 +8,7 @@ case_serve() {
         "location /pool/ { aio threads; sendfile off; alias $WEB/; }"
     serve_at server "$PORT" nginx -p "$RUN" -c "$RUN/nginx.conf"
 }
+case_bench() { load -c 50 -t 2 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT" && loaded rate; }
 case_load() {
     local loading old
     load -c 200 -n 10000 --hold 0.3 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"

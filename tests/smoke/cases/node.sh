@@ -3,6 +3,7 @@ case_package=nodejs
 case_needs="node"
 case_setup() { web_files; }
 case_serve() { serve_at server "$PORT" node "$ROOT/tests/smoke/programs/httpd.js" "$PORT" "$WEB"; }
+case_bench() { load -c 50 -t 2 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT" && loaded rate; }
 case_load() {
     load -c 100 -n 5000 --hold 0.3 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     load -c 20 -n 40 --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"

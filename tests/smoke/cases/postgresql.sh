@@ -27,6 +27,11 @@ case_serve() {
 STOP_SIGNAL=2 # the fast stop, as pg_ctl's
 sql() { psql -h 127.0.0.1 -p "$PORT" -U postgres -d postgres -Atq -c "$1"; }
 as_work_mem() { [ "$(sql 'show work_mem')" = "$1" ]; }
+case_bench() {
+    quietly "$pg_bin/pgbench" -h 127.0.0.1 -p "$PORT" -U postgres -i -s 1 postgres
+    "$pg_bin/pgbench" -h 127.0.0.1 -p "$PORT" -U postgres -S -j 4 -c 20 -T 2 -n postgres |
+        sed -n 's/^tps = \([0-9.]*\).*/\1/p'
+}
 case_load() {
     quietly "$pg_bin/pgbench" -h 127.0.0.1 -p "$PORT" -U postgres -i -s 1 postgres
     client pgbench "$pg_bin/pgbench" -h 127.0.0.1 -p "$PORT" -U postgres -j 50 -c 50 -t 20 -n postgres

@@ -11,6 +11,10 @@ case_serve() {
         --save "" --appendonly yes --appendfsync everysec --enable-debug-command yes --daemonize no $redis_options
 }
 cli() { redis-cli -h 127.0.0.1 -p "$PORT" "$@"; }
+case_bench() {
+    redis-benchmark -h 127.0.0.1 -p "$PORT" -n $((${redis_requests:-10000} * 10)) -c 50 -t get --csv |
+        sed -n 's/^"GET","\([0-9.]*\)".*/\1/p'
+}
 case_load() {
     local listener i
     client benchmark redis-benchmark -h 127.0.0.1 -p "$PORT" -q -n "${redis_requests:-10000}" -c 50 -t set,get,incr,lpush,mset

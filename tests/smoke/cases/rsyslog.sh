@@ -13,6 +13,13 @@ action(type="omfile" file="$RUN/messages" template="plain" queue.type="linkedLis
 END
     serve_at server "$PORT" rsyslogd -n -f "$RUN/conf" -i "$RUN/pid"
 }
+has_lines() { [ "$(wc -l <"$RUN/messages")" -ge "$1" ]; }
+case_bench() {
+    local count=1000000 began=$EPOCHREALTIME
+    yes '<13>Jan  1 00:00:00 host program: number' | head -n $count >"/dev/tcp/127.0.0.1/$PORT"
+    wait_for 60 has_lines $count || return
+    echo "$count $began $EPOCHREALTIME" | awk '{ print $1 / ($3 - $2) }'
+}
 case_load() {
     MODE=native client sent /usr/bin/python3 "$ROOT/tests/smoke/programs/ask.py" syslog "$PORT"
     wait_for 20 sh -c "[ \$(grep -c number '$RUN/messages') -ge 5000 ]" ||

@@ -12,6 +12,7 @@ case_serve() {
     serve_at server "$PORT" socat "TCP-LISTEN:$PORT,bind=127.0.0.1,fork,reuseaddr,backlog=512" \
         "TCP:127.0.0.1:$ECHO_PORT"
 }
+case_bench() { load -c 10 -t 2 --per-connection 1 127.0.0.1 "$PORT" && loaded rate; }
 case_load() {
     load -c 30 -n 300 --half-close 127.0.0.1 "$PORT"
     load -c 5 -n 20 -s 1048576 --half-close 127.0.0.1 "$PORT"

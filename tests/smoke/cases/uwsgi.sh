@@ -11,6 +11,7 @@ case_serve() {
         --chdir "$RUN" --module wsgi_app:app --master --processes 2 --threads 8 \
         --listen 100 --disable-logging
 }
+case_bench() { load -c 16 -t 2 --per-connection 1 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT" && loaded rate; }
 case_load() {
     load -c 16 -n 2000 --per-connection 1 --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     churn server 10000 --http /64 --expect "$WEB/64" 127.0.0.1 "$PORT"
