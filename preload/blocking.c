@@ -8,6 +8,7 @@
 #include "hub/hub.h"
 #include "cancel.h"
 #include "patch.h"
+#include "signal.h"
 
 struct blocking {
     long number;
@@ -84,7 +85,9 @@ long blocking_syscall(bool cancels, long number, long a, long b, long c, long d,
     /* As libc does around such a call: the signal of a cancellation then acts in the kernel. */
     if (cancels)
         pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &scope.type);
-    return blocking_enter(&call);
+    long result = blocking_enter(&call);
+    signal_of_call(result);
+    return result;
 }
 
 long blocking_offload(long number, long a, long b, long c, long d, long e, long f)

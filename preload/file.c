@@ -11,6 +11,7 @@
 #include "iotry.h"
 #include "iovec.h"
 #include "patch.h"
+#include "signal.h"
 
 /* ---- By policy ---- */
 
@@ -57,9 +58,10 @@ ssize_t file_writev(int fd, const struct iovec *iov, int count, off_t at, int fl
     if (config.file_io == GREEN_FILE_OFFLOAD && !(flags & RWF_NOWAIT))
         return iotry_result(
             blocking_offload(SYS_pwritev2, fd, (long)iov, count, at, at >> 63, flags));
-    if (at == -1 && !flags)
-        return iotry_result(sys_3(SYS_writev, fd, iov, count));
-    return iotry_result(sys_6(SYS_pwritev2, fd, iov, count, at, at >> 63, flags));
+    long r = at == -1 && !flags ? sys_3(SYS_writev, fd, iov, count)
+                                : sys_6(SYS_pwritev2, fd, iov, count, at, at >> 63, flags);
+    signal_of_call(r);
+    return iotry_result(r);
 }
 
 ssize_t green_pread(int fd, void *buf, size_t len, off_t at)

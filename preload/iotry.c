@@ -9,6 +9,8 @@
 #include <sys/time.h>
 #include <asm/termbits.h>
 
+#include "signal.h"
+
 __thread unsigned iotry_run;
 
 enum {
@@ -157,6 +159,14 @@ static long error_found(const struct iotry *t, int fd)
 
 /* ---- The call ---- */
 
+/* An attempt after the first; and what every one that failed must see to before there is a switch. */
+static long try_again(struct iotry *t, int fd, bool now)
+{
+    long r = t->attempt(t, fd, now);
+    signal_of_call(r);
+    return r;
+}
+
 /* May the call wait at all? Asked once, when it would have to. */
 static bool may_wait(struct iotry *t, struct fd_entry *e, int fd)
 {
@@ -207,7 +217,7 @@ static long wait_and_try(struct iotry *t, struct fd_entry *e, int *fd)
         if (!t->done && (r = error_found(t, *fd)))
             return r;
         do {
-            r = t->attempt(t, *fd, vain < VAIN);
+            r = try_again(t, *fd, vain < VAIN);
             if (r <= 0)
                 break;
             t->done += (size_t)r;
@@ -242,8 +252,9 @@ long iotry_wait(struct iotry *t, struct fd_entry *e)
 
 long iotry_more(struct iotry *t, struct fd_entry *e, long r)
 {
+    signal_of_call(r);
     while (r > 0 && t->done < t->want && (size_t)r == t->asked) {
-        r = t->attempt(t, t->fd, true);
+        r = try_again(t, t->fd, true);
         if (r > 0)
             t->done += (size_t)r;
     }

@@ -125,8 +125,8 @@ static inline void iotry_ran(void)
         green_yield();
 }
 
-/* What iotry() does when the call has to wait, and when its first attempt, which gave `r`, was not
- * all of it. */
+/* What iotry() does when the call has to wait, and when its first attempt, which gave `r`, failed or
+ * was not all of it. */
 long iotry_wait(struct iotry *t, struct fd_entry *e);
 long iotry_more(struct iotry *t, struct fd_entry *e, long r);
 
@@ -146,7 +146,7 @@ static inline __attribute__((always_inline)) long iotry(struct iotry *t, struct 
     long r = t->attempt(t, t->fd, true);
     if (r > 0)
         t->done += (size_t)r;
-    if (__builtin_expect(r == -EAGAIN || (r > 0 && t->done < t->want), 0))
+    if (__builtin_expect(r < 0 || (r > 0 && t->done < t->want), 0))
         return iotry_more(t, e, r);
     iotry_drained(t, e, flags, r);
     iotry_ran();

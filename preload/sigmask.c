@@ -9,6 +9,19 @@
 #include "preload/patch.h"
 #include "preload/signal.h"
 
+uint64_t signal_mask_of(const sigset_t *set)
+{
+    uint64_t mask;
+    memcpy(&mask, set, sizeof mask);
+    return mask & ~(UINT64_C(3) << 31) & ~signal_bit(SIGKILL) & ~signal_bit(SIGSTOP);
+}
+
+void signal_set_of(uint64_t mask, sigset_t *set)
+{
+    memset(set, 0, sizeof *set);
+    memcpy(set, &mask, sizeof mask);
+}
+
 static int mask_change(struct green *g, int how, const sigset_t *set, sigset_t *old)
 {
     uint64_t before = g->mask, mask = before;

@@ -125,19 +125,6 @@ static int record_send(struct green *g, int sig, const siginfo_t *info, bool ope
 
 /* ---- Masks ---- */
 
-uint64_t signal_mask_of(const sigset_t *set)
-{
-    uint64_t mask;
-    memcpy(&mask, set, sizeof mask);
-    return mask & ~(UINT64_C(3) << 31) & ~signal_bit(SIGKILL) & ~signal_bit(SIGSTOP);
-}
-
-void signal_set_of(uint64_t mask, sigset_t *set)
-{
-    memset(set, 0, sizeof *set);
-    memcpy(set, &mask, sizeof mask);
-}
-
 static bool swap_handled(const struct green *g)
 {
     return g->mask_swapped && g->handlers_ran != g->swapped_at;
@@ -291,17 +278,18 @@ int signal_run_pending(struct green *g)
         if (!record_take(g, sig, &r))
             continue;
         struct sigaction act = signal_action(sig);
-        if (!action_is_handler(&act) || signal_is_late(&r, &act))
+        if (signal_is_late(&r, &act))
             continue;
-        if (!ran)
+        bool handled = action_is_handler(&act);
+        if (handled && !ran)
             ran = HANDLERS_RAN | HANDLERS_ALL_RESTART;
-        if (!(act.sa_flags & SA_RESTART))
+        if (handled && !(act.sa_flags & SA_RESTART))
             ran &= ~HANDLERS_ALL_RESTART;
         /* The kernel runs it, here and before the call returns: on the right stack, with the mask
-         * and the flags that the program asked for. */
+         * and the flags that the program asked for. Or it does what it does without a handler. */
         uint64_t held = signals_hold(); /* a kick comes before it is sent, or after */
         long sent = sys_4(SYS_rt_tgsigqueueinfo, sys_0(SYS_getpid), sys_0(SYS_gettid), sig, &r.info);
-        if (sent == 0)
+        if (sent == 0 && handled)
             resent_add(g, &r);
         signals_release(held);
         if (sent < 0) {

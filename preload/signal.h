@@ -2,6 +2,7 @@
 #ifndef PRELOAD_SIGNAL_H
 #define PRELOAD_SIGNAL_H
 
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -72,6 +73,17 @@ struct signal_swap {
 };
 bool signal_swap_begin(struct signal_swap *s, struct green *g, uint64_t mask);
 void signal_swap_end(const struct signal_swap *s, struct green *g);
+
+/* The calling green thread's system call gave `result`. A signal that the kernel sends with an error
+ * (SIGPIPE, SIGXFSZ) is for who made the call, and where that one blocks it, it must be kept with it
+ * before there is a switch: the next to run on this OS thread would have it. Keeps errno. */
+void signal_of_call_kept(int sig);
+
+static inline void signal_of_call(long result)
+{
+    if (__builtin_expect(result == -EPIPE || result == -EFBIG, 0))
+        signal_of_call_kept(result == -EPIPE ? SIGPIPE : SIGXFSZ);
+}
 
 /* Take one pending signal of `set` from g, the calling thread, without a handler. */
 bool signal_take(struct green *g, uint64_t set, siginfo_t *info);

@@ -1,4 +1,4 @@
-/* Signals for one thread: pthread_kill and its kin. */
+/* Signals for one thread: pthread_kill and its kin, and what the kernel sends to who makes a call. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -6,6 +6,7 @@
 
 #include "coro/sys.h"
 #include "hub/hub.h"
+#include "preload/kick.h"
 #include "preload/patch.h"
 #include "preload/signal.h"
 #include "preload/thread.h"
@@ -23,6 +24,29 @@ static int sent(int error)
         errno = error;
     return error ? -1 : 0;
 }
+
+/* ---- From the kernel, with a call that fails ---- */
+
+/* Of what is pending for the OS thread and for the process the kernel gives the former first, and says
+ * of it that the process sent it. Anything else was there before. */
+void signal_of_call_kept(int sig)
+{
+    static const struct timespec zero;
+    struct green *g = self_green();
+    uint64_t set = signal_bit(sig);
+    siginfo_t info;
+    if (!g || g->foreign || !(g->mask & set) ||
+        sys_4(SYS_rt_sigtimedwait, &set, &info, &zero, sizeof set) != sig)
+        return;
+    if (kick_received(sig, &info))
+        info_fill(&info, sig, SI_USER);
+    if (info.si_code == SI_USER && info.si_pid == (pid_t)sys_0(SYS_getpid))
+        signal_send(g, sig, &info);
+    else
+        signal_requeue(sig, &info);
+}
+
+/* ---- From the program ---- */
 
 int green_pthread_kill(pthread_t thread, int sig)
 {

@@ -13,6 +13,7 @@
 #include "cancel.h"
 #include "iotry.h"
 #include "patch.h"
+#include "signal.h"
 
 enum { LIES = 2 }; /* tries in vain before the kernel itself waits */
 
@@ -139,6 +140,7 @@ static ssize_t splice_ends(int in, int out, const long now[6], const long later[
             r = sys_6(number, now[0], now[1], now[2], now[3], now[4], now[5]);
         else if (!shared)
             r = call_at_once(other, now, number);
+        signal_of_call(r);
         if (r != -EAGAIN || (!wait && !shared))
             return iotry_result(r);
         r = end_ready(in, IO_READ, wait);
@@ -175,6 +177,7 @@ ssize_t green_vmsplice(int fd, const struct iovec *iov, size_t count, unsigned f
     long status = sys_3(SYS_fcntl, fd, F_GETFL, 0);
     bool reads = (status & O_ACCMODE) == O_RDONLY;
     long r = sys_4(SYS_vmsplice, fd, iov, count, flags | SPLICE_F_NONBLOCK);
+    signal_of_call(r);
     if (r != -EAGAIN || !wait || status & O_NONBLOCK)
         return iotry_result(r);
     r = end_ready(fd, reads ? IO_READ : IO_WRITE, wait);

@@ -1,6 +1,7 @@
 /* Signal masks belong to threads: inherited, changed, restored by jumps; what is blocked stays pending. */
 #include "check.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <setjmp.h>
@@ -125,6 +126,49 @@ static void pending_signals_come_when_unblocked(void)
         finish(threads[i]);
     }
     EXPECT_EQ(atomic_get(&handled), 60);
+}
+
+/* No handler was ever there: what the process dies of is the signal as it is let in. */
+static void *unblock_a_default(void *argument)
+{
+    sigset_t set = set_of(SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    pthread_kill(pthread_self(), SIGTERM);
+    sched_yield();
+    EXPECT_EQ(is_pending(SIGTERM), 1);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return argument;
+}
+
+static int die_unblocked(void)
+{
+    finish(start(unblock_a_default, NULL));
+    return 1;
+}
+
+/* What is ignored, or has an action that does nothing, is gone as it is let in. */
+static void *unblock_for_nothing(void *argument)
+{
+    static const int numbers[] = {SIGURG, SIGHUP};
+    struct timespec wait = {0, 1000000};
+    signal(SIGHUP, SIG_IGN);
+    for (int i = 0; i < 2; i++) {
+        sigset_t set = set_of(numbers[i]), none;
+        sigemptyset(&none);
+        pthread_sigmask(SIG_BLOCK, &set, NULL);
+        pthread_kill(pthread_self(), numbers[i]);
+        EXPECT_EQ(ppoll(NULL, 0, &wait, &none), 0);
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+        EXPECT_EQ(is_pending(numbers[i]), 0);
+    }
+    signal(SIGHUP, SIG_DFL);
+    return argument;
+}
+
+static void pending_signals_without_a_handler(void)
+{
+    EXPECT_KILLED(child_run(die_unblocked), SIGTERM);
+    finish(start(unblock_for_nothing, NULL));
 }
 
 static sem_t entered, leave;
@@ -291,6 +335,7 @@ static void handler_s_mask_lasts_as_long_as_it(void)
 static const struct check checks[] = {
     CHECK(masks_are_inherited_and_then_one_s_own),
     CHECK(pending_signals_come_when_unblocked),
+    CHECK(pending_signals_without_a_handler),
     CHECK(process_s_signal_finds_the_thread_that_takes_it),
     CHECK(pending_of_thread_and_of_process_differ),
     CHECK(process_s_pending_signal_goes_to_who_unblocks_first),
