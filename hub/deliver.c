@@ -199,6 +199,15 @@ void (*hub_signal_hook)(void);
 void (*hub_orphans_hook)(struct green *g);
 static _Atomic bool signals_came;
 
+/* What its mask lets in comes here and now, on the context that is left, which may block it: so that
+ * who follows looks before it runs, and not only a hub that polls, when it may have ended. */
+void deliver_mask(struct carrier *c, struct green *next)
+{
+    carrier_set_mask(c, next->mask);
+    if (atomic_load_explicit(&signals_came, memory_order_relaxed))
+        atomic_store_explicit(&next->tls->deferred, 1, memory_order_relaxed);
+}
+
 void hub_signal(void)
 {
     atomic_store(&signals_came, true);

@@ -154,8 +154,8 @@ static inline struct hub *hub_held(void)
 }
 
 /* ---- sched.c ---- */
-void sched_switch(struct green *self, enum after after);
-void sched_finish(struct hub *h);
+bool sched_switch(struct green *self, enum after after); /* as sched_finish(), once self runs again */
+bool sched_finish(struct hub *h); /* true: it was a full memory fence too */
 void sched_watched(struct hub *h, struct green *next); /* see sched_watch in look.h */
 void sched_resume(struct hub *h, struct coro *from, struct green *next);
 void sched_push(struct hub *h, struct green *g);
@@ -206,6 +206,7 @@ extern size_t green_extra; /* bytes of what embeds struct green */
 void deliver_idle_begin(struct hub *h);
 void deliver_mask_added(uint64_t mask);   /* a green thread with this mask came to be */
 void deliver_mask_removed(uint64_t mask); /* and ended, or changed it */
+void deliver_mask(struct carrier *c, struct green *next); /* the kernel's becomes next's, who runs next */
 void deliver_fork(uint64_t mask);
 void deliver_alt_stack(struct carrier *c, const struct green *g); /* g NULL: none */
 void deliver_alt_start(struct green *main_green);

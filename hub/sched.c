@@ -82,18 +82,20 @@ void sched_drain_remote(struct hub *h)
 
 /* ---- Switching ---- */
 
-void sched_finish(struct hub *h)
+bool sched_finish(struct hub *h)
 {
     struct green *g = h->left;
+    bool fenced = false;
     switch (h->after) {
     case AFTER_NOTHING:
-        return;
+        return false;
     case AFTER_PARK: {
         int running = GREEN_RUNNING;
         if (!atomic_compare_exchange_strong(&g->state, &running, GREEN_PARKED)) {
             atomic_store_explicit(&g->state, GREEN_RUNNABLE, memory_order_relaxed);
             sched_push(h, g);
         }
+        fenced = true;
         break;
     }
     case AFTER_YIELD:
@@ -108,6 +110,7 @@ void sched_finish(struct hub *h)
         break;
     }
     h->after = AFTER_NOTHING;
+    return fenced;
 }
 
 /* The monitor waits for descriptors because the hub's thread was blocked with nothing else to do:
@@ -152,13 +155,13 @@ void sched_resume(struct hub *h, struct coro *from, struct green *next)
     if (__builtin_expect(sched_watch != NULL, 0))
         sched_watched(next->hub, next); /* h; which then need not be kept until here */
     if (__builtin_expect(next->mask != c->mask, 0))
-        carrier_set_mask(c, next->mask);
+        deliver_mask(c, next);
     if (__builtin_expect(next->alt_stack != c->alt_stack, 0))
         deliver_alt_stack(c, next);
     coro_switch(from, &next->coro);
 }
 
-void sched_switch(struct green *self, enum after after)
+bool sched_switch(struct green *self, enum after after)
 {
     struct hub *h = self->hub;
     h->left = self;
@@ -170,7 +173,7 @@ void sched_switch(struct green *self, enum after after)
         atomic_store_explicit(&h->current, NULL, memory_order_relaxed);
         coro_switch(&self->coro, h->coro);
     }
-    sched_finish(self->hub);
+    return sched_finish(self->hub);
 }
 
 /* ---- Park and unpark ---- */
@@ -203,8 +206,16 @@ static inline void unpark_now(struct green *g, bool first)
             monitor_heed(h);
             return;
         }
-        if (s != GREEN_RUNNING)
-            return;
+        if (s != GREEN_RUNNING) {
+            /* It is yet to look, unless it looked before this thread's store could be seen, and its
+             * own of the state could be: see park_until(). */
+            atomic_thread_fence(memory_order_seq_cst);
+            int now = atomic_load_explicit(&g->state, memory_order_relaxed);
+            if (now == s)
+                return;
+            s = now;
+            continue;
+        }
         if (atomic_compare_exchange_weak(&g->state, &s, GREEN_NOTIFIED))
             return;
     }
@@ -287,7 +298,10 @@ enum park_result park_until(struct green *g, bool (*done)(void *), void *arg, in
             timer_add(g->hub, g, deadline);
         g->hub->parks++;
         PROBE3(park, g->id, g->waits_for, g->wait_object);
-        sched_switch(g, AFTER_PARK);
+        /* Who runs on another OS thread stores what done() sees, then reads that g is runnable, and leaves
+         * it at that. So that g runs has to be seen before done() looks. */
+        if (!sched_switch(g, AFTER_PARK))
+            atomic_thread_fence(memory_order_seq_cst);
     }
     if (g->timer_slot)
         timer_remove(g->hub, g);

@@ -332,12 +332,49 @@ static void handler_s_mask_lasts_as_long_as_it(void)
     finish(start(raise_and_look, NULL));
 }
 
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void *take_signals_and_end(void *argument)
+{
+    sigset_t set = set_of(SIGRTMIN);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    atomic_set(argument, 1);
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    return argument;
+}
+
+/* Who alone takes the process's signals has taken all that were sent before it could end. */
+static void process_s_signals_are_handled_before_their_thread_ends(void)
+{
+    enum { ROUNDS = 50, SIGNALS = 5 };
+    sigset_t set = set_of(SIGRTMIN);
+    handle(SIGRTMIN);
+    EXPECT_EQ(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+    atomic_set(&handled, 0);
+    for (int i = 1; i <= ROUNDS; i++) {
+        int ready = 0;
+        pthread_mutex_lock(&gate);
+        pthread_t thread = start(take_signals_and_end, &ready);
+        EXPECT(wait_for_value(&ready, 1));
+        for (int k = 0; k < SIGNALS; k++) {
+            EXPECT_EQ(kill(getpid(), SIGRTMIN), 0);
+        }
+        pthread_mutex_unlock(&gate);
+        finish(thread);
+        EXPECT_EQ(atomic_get(&handled), i * SIGNALS);
+    }
+    EXPECT_EQ(is_pending(SIGRTMIN), 0);
+    EXPECT_EQ(pthread_sigmask(SIG_UNBLOCK, &set, NULL), 0);
+}
+
 static const struct check checks[] = {
     CHECK(masks_are_inherited_and_then_one_s_own),
     CHECK(pending_signals_come_when_unblocked),
     CHECK(pending_signals_without_a_handler),
     CHECK(process_s_signal_finds_the_thread_that_takes_it),
     CHECK(pending_of_thread_and_of_process_differ),
+    CHECK(process_s_signals_are_handled_before_their_thread_ends),
     CHECK(process_s_pending_signal_goes_to_who_unblocks_first),
     CHECK(jumps_restore_masks),
     CHECK(handler_s_mask_lasts_as_long_as_it),
