@@ -90,6 +90,7 @@ enum {
     WAIT_BY_SIGNAL = 1, /* end the wait when a signal handler ran; else handlers run and it goes on */
     WAIT_BY_CANCEL = 2, /* end the wait when the thread is cancelled */
     WAIT_STARVED = 4,   /* lost a lock before: at the next wake_lock() it runs at once */
+    WAIT_HEEDS = 8,     /* WAIT_INTERRUPTED where handlers ran and a wake may have come by meanwhile */
 };
 
 /* Called under the queue's lock, must not block or switch: true when there is no need to wait. */

@@ -6,6 +6,7 @@
  * A bucket holds one list of distinct keys; each key's first waiter stands in that list and heads a
  * ring of the others. A waiter lives on the stack of who waits. It is taken off by a waker or by
  * itself, always under the bucket's lock; `queued` turns false under the lock and never true again.
+ * While a handler runs its thread is on no queue; see WAIT_HEEDS.
  * A waker's unpark may come after its waiter has gone on for another reason: struct green is never
  * unmapped (trim.c says what may become of it), and every park loop asks again, so that costs one turn
  * and nothing else.
@@ -28,7 +29,9 @@ struct waiter {
 
 struct bucket {
     struct lock lock;
-    _Atomic uint32_t count; /* waiters; changed under the lock, read without */
+    _Atomic uint32_t count; /* waiters, and those that are away; changed under the lock, read without */
+    uint32_t away;          /* off their queue while a handler runs, with WAIT_HEEDS; lock */
+    uint32_t missed;        /* wakes that found too few while some were away; lock */
     struct waiter *keys;    /* lock */
 };
 
@@ -119,6 +122,8 @@ static size_t bucket_wake(struct bucket *b, enum wait_kind kind, const void *key
         }
         w = next;
     }
+    if (__builtin_expect(b->away && woken < max, 0))
+        b->missed++;
     return woken;
 }
 
@@ -150,6 +155,27 @@ static bool waiter_leave(struct waiter *w)
     }
 }
 
+/* Who is away stays counted, so that wakes look; a handler that jumps off costs them that look for ever,
+ * and nothing else. `missed`: as it was. */
+static void bucket_go(struct bucket *b, uint32_t *missed)
+{
+    lock_acquire(&b->lock);
+    atomic_fetch_add_explicit(&b->count, 1, memory_order_relaxed);
+    b->away++;
+    *missed = b->missed;
+    lock_release(&b->lock);
+}
+
+/* Under the lock. Was nothing missed? */
+static bool bucket_return(struct bucket *b, uint32_t missed)
+{
+    if (b->away) { /* else the handler forked, and this is the child */
+        atomic_fetch_sub_explicit(&b->count, 1, memory_order_relaxed);
+        b->away--;
+    }
+    return b->missed == missed;
+}
+
 /* What a waiter gives up once it is on its queue; see wait_release(). */
 struct giving {
     int (*release)(void *arg);
@@ -165,6 +191,8 @@ static enum wait_result wait_queued(enum wait_kind kind, const void *key, uint32
     enum wait_result result = WAIT_WOKEN;
     bool again = g->again_key == key;
     int64_t since = again ? g->again_since : g->foreign ? clock_now() : g->hub->now;
+    bool away = false;
+    uint32_t missed = 0;
     if (again)
         g->again_key = NULL;
     for (;;) {
@@ -172,6 +200,14 @@ static enum wait_result wait_queued(enum wait_kind kind, const void *key, uint32
                            .starved = flags & WAIT_STARVED, .queued = true, .since = since,
                            .again = again};
         lock_acquire(&b->lock);
+        if (__builtin_expect(away, 0)) {
+            away = false;
+            if (!bucket_return(b, missed)) {
+                lock_release(&b->lock);
+                result = WAIT_INTERRUPTED;
+                break;
+            }
+        }
         atomic_fetch_add(&b->count, 1); /* before ready(): pairs with the load in wake() */
         if (ready && ready(arg)) {
             atomic_fetch_sub_explicit(&b->count, 1, memory_order_relaxed);
@@ -195,6 +231,10 @@ static enum wait_result wait_queued(enum wait_kind kind, const void *key, uint32
         enum park_result r = park_until(g, waiter_woken, &w, deadline);
         if (r == PARK_DONE)
             break;
+        if (r == PARK_INTERRUPTED && flags & WAIT_HEEDS) {
+            bucket_go(b, &missed);
+            away = again = true;
+        }
         if (!waiter_leave(&w)) {
             /* Woken and interrupted at once: the wake counts, handlers run before we return. */
             if (r == PARK_INTERRUPTED)
@@ -209,6 +249,11 @@ static enum wait_result wait_queued(enum wait_kind kind, const void *key, uint32
         }
         if (park_interrupted(g, flags, &result))
             break;
+    }
+    if (__builtin_expect(away, 0)) {
+        lock_acquire(&b->lock);
+        bucket_return(b, missed);
+        lock_release(&b->lock);
     }
     leave();
     return result;
@@ -329,6 +374,7 @@ void wait_fork(void)
             atomic_load_explicit(&b->lock.word, memory_order_relaxed)) {
             lock_init(&b->lock);
             b->keys = NULL;
+            b->away = 0;
             atomic_store_explicit(&b->count, 0, memory_order_relaxed);
         }
     }

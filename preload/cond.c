@@ -4,8 +4,9 @@
  * wakes exactly one. libc's own queue is used for process-shared conditions, and holds threads that
  * began to wait before the runtime started.
  *
- * A waiter whose signal handler ran returns, as POSIX lets it: while the handler ran it was off the
- * queue, and the signal that it waited for may have passed by.
+ * A waiter whose signal handler ran goes on waiting, as in libc, though POSIX would let it return: not
+ * all programs expect that. It was off the queue meanwhile, and returns for no reason only where a wake
+ * may have passed by.
  */
 #include "preload/cancel.h"
 #include "preload/locks.h"
@@ -40,7 +41,7 @@ static int cond_queue_wait(pthread_cond_t *c, pthread_mutex_t *mutex, int64_t de
     struct cond_mutex m = {mutex, 0};
     cancel_act();
     enum wait_result r =
-        wait_release(WAIT_COND, c, cond_release, &m, deadline, WAIT_BY_CANCEL | WAIT_BY_SIGNAL);
+        wait_release(WAIT_COND, c, cond_release, &m, deadline, WAIT_BY_CANCEL | WAIT_HEEDS);
     if (r == WAIT_NOT_NEEDED)
         return m.error;
     int error = mutex_retake(mutex);

@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <sched.h>
+#include <signal.h>
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
@@ -387,6 +388,70 @@ static void works_with_recursive_mutexes(void)
     finish(thread);
 }
 
+static int handling, go_on;
+
+static void count_handler(int number)
+{
+    (void)number;
+    atomic_add(&handling, 1);
+    while (!atomic_get(&go_on)) {
+        sleep_ms(1);
+    }
+}
+
+static void *wait_only_once(void *argument)
+{
+    pthread_mutex_lock(&mutex);
+    waiting = 1;
+    EXPECT_EQ(pthread_cond_wait(&cond, &mutex), 0);
+    waiting = 0;
+    atomic_add(&woken, 1);
+    pthread_mutex_unlock(&mutex);
+    return argument;
+}
+
+/* libc's waits go on after a handler, and some programs have no loop. */
+static void handlers_do_not_end_the_wait(void)
+{
+    struct sigaction action = { .sa_handler = count_handler };
+    EXPECT_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    atomic_set(&handling, 0);
+    atomic_set(&go_on, 1);
+    woken = waiting = 0;
+    pthread_t thread = start(wait_only_once, NULL);
+    until_waiting(1);
+    for (int i = 1; i <= 20; i++) {
+        EXPECT_EQ(pthread_kill(thread, SIGUSR1), 0);
+        EXPECT(wait_for_value(&handling, i));
+    }
+    let_others_block();
+    EXPECT_EQ(atomic_get(&woken), 0);
+    pthread_mutex_lock(&mutex);
+    EXPECT_EQ(pthread_cond_signal(&cond), 0);
+    pthread_mutex_unlock(&mutex);
+    finish(thread);
+    EXPECT_EQ(woken, 1);
+}
+
+static void signal_is_not_lost_to_a_handler(void)
+{
+    for (int i = 0; i < 20; i++) {
+        atomic_set(&handling, 0);
+        atomic_set(&go_on, 0);
+        woken = waiting = 0;
+        pthread_t thread = start(wait_only_once, NULL);
+        until_waiting(1);
+        EXPECT_EQ(pthread_kill(thread, SIGUSR1), 0);
+        EXPECT(wait_for_value(&handling, 1));
+        pthread_mutex_lock(&mutex);
+        EXPECT_EQ(pthread_cond_signal(&cond), 0);
+        pthread_mutex_unlock(&mutex);
+        atomic_set(&go_on, 1);
+        finish(thread);
+        EXPECT_EQ(woken, 1);
+    }
+}
+
 static const struct check checks[] = {
     CHECK(signal_wakes_exactly_one),
     CHECK(broadcast_wakes_all),
@@ -400,6 +465,8 @@ static const struct check checks[] = {
     CHECK(may_be_destroyed_right_after_broadcast),
     CHECK(no_permit_is_lost_to_waiters_that_time_out),
     CHECK(works_with_recursive_mutexes),
+    CHECK(handlers_do_not_end_the_wait),
+    CHECK(signal_is_not_lost_to_a_handler),
 };
 
 int main(int argc, char **argv)
