@@ -27,6 +27,7 @@ static struct {
     void (*call_tls_dtors)(void);
     void (*register_cancel)(__pthread_unwind_buf_t *);
     void (*unregister_cancel)(__pthread_unwind_buf_t *);
+    void (*unwind_next)(__pthread_unwind_buf_t *);
     char *(*dlerror)(void);
     void (*res_nclose)(res_state);
     res_state (*res_state_of)(void);
@@ -91,6 +92,7 @@ static const char *look_up(void)
         {&libc.call_tls_dtors, "__call_tls_dtors"},
         {&libc.register_cancel, "__pthread_register_cancel"},
         {&libc.unregister_cancel, "__pthread_unregister_cancel"},
+        {&libc.unwind_next, "__pthread_unwind_next"},
         {&libc.dlerror, "dlerror"},
         {&libc.res_nclose, "__res_nclose"},
         {&libc.res_state_of, "__res_state"},
@@ -426,6 +428,29 @@ __attribute__((noinline)) int libc_run_main(int (*fn)(int, char **, char **), in
     int result = fn(argc, argv, envp);
     libc.unregister_cancel(&buffer);
     return result;
+}
+
+static __attribute__((noinline)) void relay_call(__pthread_unwind_buf_t *buffer, void (*fn)(void))
+{
+    if (__sigsetjmp_cancel(buffer->__cancel_jmp_buf, 0))
+        libc.unwind_next(buffer);
+    libc.register_cancel(buffer);
+    fn();
+}
+
+static void relay_ended(__pthread_unwind_buf_t *buffer)
+{
+    libc.unregister_cancel(buffer);
+}
+
+void libc_relay(void (*fn)(void))
+{
+    if (!libc.unwind_next) { /* a library's constructor, before ours */
+        fn();
+        return;
+    }
+    __attribute__((cleanup(relay_ended))) __pthread_unwind_buf_t buffer;
+    relay_call(&buffer, fn);
 }
 
 /* ---- cancellation -------------------------------------------------------------------------- */

@@ -54,6 +54,11 @@ void *libc_run(void *(*fn)(void *), void *arg);
 int libc_run_main(int (*fn)(int, char **, char **), int argc, char **argv, char **envp,
                   bool *exited);
 
+/* fn(), so that pthread_exit() and cancellation in it unwind the caller's frames though those of the
+ * program have no unwind tables: libc then jumps to the next such buffer, and goes on from there. Any
+ * thread, also before coro_start(). */
+void libc_relay(void (*fn)(void));
+
 /* What libc's own thread exit frees: the last dlerror() message, strerror()'s and strsignal()'s
  * buffers, keys beyond the first block, the resolver's sockets, malloc's cache. Called by the thread,
  * last of all. */

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 
+#include "coro/libc.h"
 #include "coro/sys.h"
 #include "preload/locks.h"
 #include "preload/once.h"
@@ -72,7 +73,7 @@ static void once_abandon(_Atomic int **word)
 static void once_run(_Atomic int *word, void (*init)(void))
 {
     _Atomic int *unfinished __attribute__((cleanup(once_abandon))) = word;
-    init();
+    libc_relay(init);
     unfinished = NULL;
     once_set(word, ONCE_DONE);
 }
