@@ -90,6 +90,12 @@ int libc_stdio_close(FILE *f)
     return _IO_file_close(f);
 }
 
+bool libc_stdio_uncancelled(const FILE *f)
+{
+    enum { NOT_CANCEL = 2 }; /* _IO_FLAGS2_NOTCANCEL */
+    return f->_flags2 & NOT_CANCEL;
+}
+
 /* As _IO_new_file_write() ends: an error is remembered, a known position moves on. */
 void libc_stdio_wrote(FILE *f, ssize_t n, bool error)
 {

@@ -21,6 +21,10 @@ const char *libc_stdio_hook(const struct libc_stdio_hooks *hooks);
 ssize_t libc_stdio_read(FILE *f, void *buf, ssize_t n);
 int libc_stdio_close(FILE *f);
 
+/* Were the writes and reads of f declared to be no cancellation points? (fopen() with "c"; and libc's own
+ * writes while it holds a lock, as malloc_stats() does.) */
+bool libc_stdio_uncancelled(const FILE *f);
+
 /* Account for n bytes written to f's descriptor. */
 void libc_stdio_wrote(FILE *f, ssize_t n, bool error);
 

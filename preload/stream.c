@@ -125,15 +125,34 @@ static bool on_green(void)
     return hub_attach();
 }
 
+/* Where libc's own read or write of f would be no cancellation point, ours is none either. */
+static int uncancelled_begin(const FILE *f)
+{
+    int state = PTHREAD_CANCEL_DISABLE;
+    if (__builtin_expect(libc_stdio_uncancelled(f), 0))
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    return state;
+}
+
+static void uncancelled_end(int state)
+{
+    if (__builtin_expect(state == PTHREAD_CANCEL_ENABLE, 0))
+        pthread_setcancelstate(state, NULL);
+}
+
 static ssize_t hook_read(FILE *f, void *buf, ssize_t n)
 {
     if (!on_green())
         return libc_stdio_read(f, buf, n);
-    return green_read(f->_fileno, buf, (size_t)n);
+    int state = uncancelled_begin(f);
+    ssize_t got = green_read(f->_fileno, buf, (size_t)n);
+    uncancelled_end(state);
+    return got;
 }
 
 static ssize_t hook_write(FILE *f, const void *buf, ssize_t n)
 {
+    int state = uncancelled_begin(f);
     ssize_t left = n;
     bool green = on_green();
     while (left > 0) {
@@ -145,6 +164,7 @@ static ssize_t hook_write(FILE *f, const void *buf, ssize_t n)
         left -= wrote;
     }
     libc_stdio_wrote(f, n - left, left > 0);
+    uncancelled_end(state);
     return n - left;
 }
 
