@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "coro/libc.h"
 #include "hub/hub.h"
 #include "preload/bind.h"
 #include "preload/blocking.h"
@@ -455,16 +456,20 @@ static long call_other(const struct call *s)
     }
 }
 
-/* A system call made by its number is no cancellation point, as its wrapper may be. */
+/* A system call made by its number is no cancellation point, as its wrapper may be; but asynchronous
+ * cancellation ends it. */
 static long call_green(const struct call *s)
 {
     long r;
     int state;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    bool async = libc_cancel_async((uintptr_t)__builtin_thread_pointer());
+    if (!async)
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
     if (!call_thread(s, &r) && !call_descriptor(s, &r) && !call_socket(s, &r) &&
         !call_select(s, &r) && !call_signal(s, &r) && !call_process(s, &r))
         r = call_other(s);
-    pthread_setcancelstate(state, NULL);
+    if (!async)
+        pthread_setcancelstate(state, NULL);
     return r;
 }
 

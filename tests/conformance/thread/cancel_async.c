@@ -2,6 +2,8 @@
  * not to be cancelled meanwhile. */
 #include "check.h"
 
+#include <sys/syscall.h>
+
 static char trace[16];
 static int running;
 static volatile unsigned long counter;
@@ -151,9 +153,34 @@ static void deferred_loop_is_cancelled_thousands_of_times(void)
     EXPECT(finish(thread) == PTHREAD_CANCELED);
 }
 
+static void *wait_by_number(void *argument)
+{
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+    pthread_cleanup_push(note, "n");
+    atomic_set(&running, 1);
+    struct timespec hour = { .tv_sec = 3600 };
+    syscall(SYS_nanosleep, &hour, NULL);
+    pthread_cleanup_pop(0);
+    return argument;
+}
+
+static void system_call_by_its_number_is_cancelled(void)
+{
+    for (int i = 0; i < 20; i++) {
+        trace[0] = 0;
+        atomic_set(&running, 0);
+        pthread_t thread = start(wait_by_number, NULL);
+        EXPECT(wait_for_value(&running, 1));
+        EXPECT_EQ(pthread_cancel(thread), 0);
+        EXPECT(finish(thread) == PTHREAD_CANCELED);
+        EXPECT(strcmp(trace, "n") == 0);
+    }
+}
+
 static const struct check checks[] = {
     CHECK(loop_without_a_call_is_cancelled),
     CHECK(blocked_thread_is_cancelled),
+    CHECK(system_call_by_its_number_is_cancelled),
     CHECK(cancelling_oneself_acts_at_once),
     CHECK(pending_cancellation_acts_when_turned_asynchronous),
     CHECK(pending_cancellation_acts_when_enabled),
