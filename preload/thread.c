@@ -201,6 +201,10 @@ static int thread_create_green(pthread_t *id, const pthread_attr_t *attr, void *
 
     green_launch_pace();
     struct green *g = green_new(&a.coro, thread_entry);
+    if (!g && errno == ENOMEM) { /* those that run would end meanwhile, and make room */
+        green_yield();
+        g = green_new(&a.coro, thread_entry);
+    }
     if (!g)
         return errno == ENOMEM ? EAGAIN : errno;
     struct thread *t = (struct thread *)g;
