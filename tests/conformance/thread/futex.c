@@ -211,6 +211,18 @@ static void *wait_on_other(void *argument)
     return NULL;
 }
 
+/* Until a thread waits there, which can be moved away and back then. */
+static void until_waited_on(uint32_t *at)
+{
+    uint32_t aside = 0;
+    int tries = 0;
+    while (futex(at, FUTEX_REQUEUE_PRIVATE, 0, (void *)1, &aside, 0) != 1 && ++tries < 5000) {
+        sleep_ms(1);
+    }
+    EXPECT(tries < 5000);
+    EXPECT_EQ(futex(&aside, FUTEX_REQUEUE_PRIVATE, 0, (void *)1, at, 0), 1);
+}
+
 static void wake_op_changes_and_wakes_both(void)
 {
     struct waiter first = { 0, 0 };
@@ -222,9 +234,9 @@ static void wake_op_changes_and_wakes_both(void)
     EXPECT_EQ(futex(&word, FUTEX_WAKE_OP_PRIVATE, 1, (void *)1, &other, FUTEX_OP(FUTEX_OP_ADD, 8, FUTEX_OP_CMP_EQ, 1)), 0);
     EXPECT_EQ(other, 9);
     pthread_t waiting_on_other = start(wait_on_other, NULL);
-    let_others_block();
+    until_waited_on(&other);
     pthread_t waiting_on_word = start(wait_with_bits, &first);
-    let_others_block();
+    until_waited_on(&word);
     EXPECT_EQ(futex(&unused, FUTEX_WAKE_OP_PRIVATE, 1, (void *)1, &other, FUTEX_OP(FUTEX_OP_OR, 6, FUTEX_OP_CMP_GT, 100)),
               0);
     EXPECT_EQ(other, 15);
