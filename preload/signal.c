@@ -374,17 +374,23 @@ uint64_t signal_process_pending(void)
 struct choice {
     int sig;
     struct green *chosen;
+    struct green *bound;
 };
 
 static void choose(struct green *g, void *data)
 {
     struct choice *c = data;
-    if (!(g->mask & signal_bit(c->sig)) && !g->foreign && (!c->chosen || g->id < c->chosen->id))
-        c->chosen = g;
+    if (g->mask & signal_bit(c->sig) || (g->foreign && !g->bound))
+        return;
+    struct green **best = g->foreign ? &c->bound : &c->chosen;
+    if (!*best || g->id < (*best)->id)
+        *best = g;
 }
 
 /* On the hub's context: hand out what came while it polled. What every green thread has blocked
- * since the hub began to poll goes back to the kernel, where sigpending() and sigwait() find it. */
+ * since the hub began to poll goes back to the kernel, where sigpending() and sigwait() find it.
+ * What only a bound thread lets in is for that one: the kernel, which asks the main OS thread first,
+ * would bring it to the hub again. */
 static void process_deliver(void)
 {
     struct signal_record *r = atomic_exchange(&process_arrived, NULL);
@@ -393,9 +399,12 @@ static void process_deliver(void)
         struct choice c = {.sig = r->sig, .chosen = r->target};
         if (!r->target)
             green_each(choose, &c);
-        if (c.chosen) {
-            record_send(c.chosen, r->sig, &r->info, true);
-            green_interrupt(c.chosen, INTERRUPT_SIGNAL);
+        struct green *to = c.chosen ? c.chosen : c.bound;
+        if (to) {
+            record_send(to, r->sig, &r->info, true);
+            green_interrupt(to, INTERRUPT_SIGNAL);
+            if (to->bound) /* it waits in the kernel */
+                action_kick(to, r->sig);
         } else {
             hub_mask_refresh();
             signal_requeue(r->sig, &r->info);
