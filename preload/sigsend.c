@@ -11,6 +11,8 @@
 #include "preload/signal.h"
 #include "preload/thread.h"
 
+enum { PID_MOST = 1 << 22 }; /* the kernel's PID_MAX_LIMIT; green threads have higher ids */
+
 static void info_fill(siginfo_t *info, int sig, int code)
 {
     *info = (siginfo_t){.si_signo = sig, .si_code = code};
@@ -111,6 +113,8 @@ static struct green *kill_target(pid_t pid, int sig)
 /* A handler that the caller takes runs before kill() returns, on whatever OS thread it is. */
 int green_kill(pid_t pid, int sig)
 {
+    if (pid > PID_MOST && thread_of_tid(pid)) /* the kernel takes a thread's id for its process's */
+        pid = (pid_t)sys_0(SYS_getpid);
     PASS_UNLESS_GREEN(kill, pid, sig);
     struct green *target = kill_target(pid, sig);
     if (!target)

@@ -304,6 +304,9 @@ static bool call_by_id(const struct call *s, long *r)
     case SYS_ioprio_get:
         *r = call_ioprio(s);
         return true;
+    case SYS_kill:
+        *r = green_kill((pid_t)s->a, (int)s->b);
+        return true;
     case SYS_tkill:
         *r = thread_of_tid((pid_t)s->a) ? green_tgkill(getpid(), (pid_t)s->a, (int)s->b) : call_real(s);
         return true;
@@ -367,9 +370,6 @@ static bool call_signal(const struct call *s, long *r)
         return true;
     case SYS_sigaltstack:
         *r = green_sigaltstack((const stack_t *)s->a, (stack_t *)s->b);
-        return true;
-    case SYS_kill:
-        *r = green_kill((pid_t)s->a, (int)s->b);
         return true;
 #ifdef SYS_pause
     case SYS_pause:

@@ -12,6 +12,9 @@ struct held {
  * until their number stands still. */
 struct held held_now(long most);
 
+/* The runtime keeps that many OS threads for the next time, once it has needed them. */
+enum { HELD_SPARES = 2 };
+
 /* Calls fail() for each that has grown. */
 void held_compare(const struct held *before, const struct held *after);
 

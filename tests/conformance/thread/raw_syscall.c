@@ -175,11 +175,24 @@ static void signals_by_id(long tid)
     EXPECT_ERRNO(syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, 100, &info), EINVAL);
 }
 
+/* The kernel takes a thread's id for its process's. */
+static void the_process_by_id(long tid)
+{
+    EXPECT_EQ(kill((pid_t)tid, 0), 0);
+    EXPECT_EQ(kill((pid_t)tid, SIGUSR1), 0);
+    for (int i = 0; i < 5000 && !handled; i++) {
+        sleep_ms(1);
+    }
+    EXPECT(handled);
+    handled = 0;
+}
+
 static void *name_oneself(void *other)
 {
     long tid = syscall(SYS_gettid);
     calls_by_id(tid, *(long *)other);
     signals_by_id(tid);
+    the_process_by_id(tid);
     return NULL;
 }
 
