@@ -7,7 +7,7 @@
 #include <sys/ipc.h>
 #include <sys/msg.h>
 
-enum { ROUNDS = 5000, QUEUED = 1000 };
+enum { ROUNDS = 5000, QUEUED = 500 };
 
 struct message {
     long type;
