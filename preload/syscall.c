@@ -253,9 +253,12 @@ static struct thread *call_io_target(const struct call *s)
 static long call_ioprio(const struct call *s)
 {
     struct thread *t = call_io_target(s);
-    if (t && t == thread_self() && s->number == SYS_ioprio_set)
+    bool sets = s->number == SYS_ioprio_set;
+    if (sets && t && t == thread_self())
         bind_self();
-    return real.syscall(s->number, s->a, t ? t->os_tid : s->b, s->c, 0, 0, 0);
+    if (!t || (sets && !t->os_tid)) /* 0 would be the caller's: another's that is not bound has none to set */
+        return call_real(s);
+    return real.syscall(s->number, s->a, t->os_tid, s->c, 0, 0, 0);
 }
 
 static bool call_by_id(const struct call *s, long *r)

@@ -215,6 +215,31 @@ static void *name_oneself_when_idle(void *other)
     return name_oneself(other);
 }
 
+static int told, over;
+
+static void *tell_and_wait(void *argument)
+{
+    atomic_set(&told, (int)syscall(SYS_gettid));
+    EXPECT(wait_for_value(&over, 1));
+    return argument;
+}
+
+/* Whatever comes of it for the other one. */
+static void another_s_priority_is_not_one_s_own(void)
+{
+    long io = syscall(SYS_ioprio_get, IO_OF_PROCESS, 0);
+    atomic_set(&told, 0);
+    atomic_set(&over, 0);
+    pthread_t thread = start(tell_and_wait, NULL);
+    while (!atomic_get(&told)) {
+        sleep_ms(1);
+    }
+    syscall(SYS_ioprio_set, IO_OF_PROCESS, atomic_get(&told), IO_BEST_EFFORT_7);
+    EXPECT_EQ(syscall(SYS_ioprio_get, IO_OF_PROCESS, 0), io);
+    atomic_set(&over, 1);
+    finish(thread);
+}
+
 static void threads_are_known_by_their_ids(void)
 {
     struct sigaction action = { .sa_handler = on_signal };
@@ -350,6 +375,7 @@ static const struct check checks[] = {
     CHECK(sched_yield_yields),
     CHECK(tgkill_finds_the_thread),
     CHECK(threads_are_known_by_their_ids),
+    CHECK(another_s_priority_is_not_one_s_own),
     CHECK(numbers_that_do_not_wait_pass_through),
     CHECK(and_on_threads),
     CHECK(attributes_are_the_caller_s_alone),
