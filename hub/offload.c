@@ -35,9 +35,8 @@ struct job {
     struct green *green;
     struct job *next; /* pool lock */
     struct job *outer; /* what the thread waited for when a handler made this call; self */
-    struct lock call;  /* guards the next two */
+    struct lock call;  /* guards tid */
     int tid;           /* who makes it; 0 before and after */
-    bool prodded;      /* a signal was ever sent to tid */
     _Atomic bool sent; /* one is on its way, and no other follows: they would pile up on its stack */
     _Atomic int prod;  /* enum prod; asked by self, answered by who makes it */
     _Atomic bool done;
@@ -149,9 +148,8 @@ static void job_end(struct job *j)
 {
     lock_acquire(&j->call);
     j->tid = 0;
-    bool prodded = j->prodded;
     lock_release(&j->call);
-    if (prodded)
+    if (atomic_load(&j->sent))
         sys_0(SYS_gettid);
     job_here = NULL;
 }
@@ -234,10 +232,8 @@ static void job_ask(struct job *j, enum prod prod)
 static void job_prod(struct job *j)
 {
     lock_acquire(&j->call);
-    if (j->tid && offload_prod_hook && !atomic_exchange(&j->sent, true)) {
-        j->prodded = true;
+    if (j->tid && offload_prod_hook && !atomic_exchange(&j->sent, true))
         offload_prod_hook(j->tid);
-    }
     lock_release(&j->call);
 }
 

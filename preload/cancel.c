@@ -37,7 +37,7 @@ static void cancel_signal(int sig, siginfo_t *info, void *context)
 {
     int own = atomic_load_explicit(&green_tls.own, memory_order_relaxed);
     if (info->si_code == SI_TKILL && own == OWN_HUB) {
-        raw_block(sig); /* until the return: the next one may be sent at any moment from then on */
+        raw_mask(SIG_BLOCK, sig); /* until the return: the next one may be sent at any moment from then on */
         offload_prodded(context);
     }
     if (info->si_code != SI_TKILL || own == OWN_HUB || own == OWN_VFORK)

@@ -28,10 +28,11 @@ static inline long raw_sigaction(int sig, const struct raw_action *set, struct r
     return sys_4(SYS_rt_sigaction, sig, set, old, sizeof set->mask);
 }
 
-static inline void raw_block(int sig)
+/* SIG_BLOCK or SIG_UNBLOCK one signal, past the books of masks. Async-signal-safe. */
+static inline void raw_mask(int how, int sig)
 {
     uint64_t set = (uint64_t)1 << (sig - 1);
-    sys_4(SYS_rt_sigprocmask, SIG_BLOCK, &set, NULL, sizeof set);
+    sys_4(SYS_rt_sigprocmask, how, &set, NULL, sizeof set);
 }
 
 #endif

@@ -23,6 +23,7 @@
 #include "preload/action.h"
 #include "preload/kick.h"
 #include "preload/patch.h"
+#include "preload/rawsignal.h"
 #include "preload/thread.h"
 #include "preload/timer.h"
 
@@ -193,15 +194,14 @@ static void handler_call(struct green *g, int sig, siginfo_t *info, ucontext_t *
     if (act->sa_flags & (int)SA_RESETHAND)
         action_reset(sig);
     bool nests = act->sa_flags & SA_NODEFER && !sigismember(&act->sa_mask, sig);
-    uint64_t mine = signal_bit(sig);
     if (nests)
-        sys_4(SYS_rt_sigprocmask, SIG_UNBLOCK, &mine, NULL, sizeof mine);
+        raw_mask(SIG_UNBLOCK, sig);
     if (act->sa_flags & SA_SIGINFO)
         act->sa_sigaction(sig, info, context);
     else
         ((void (*)(int, siginfo_t *, void *))(void (*)(void))act->sa_handler)(sig, info, context);
     if (nests)
-        sys_4(SYS_rt_sigprocmask, SIG_BLOCK, &mine, NULL, sizeof mine);
+        raw_mask(SIG_BLOCK, sig);
     if (g)
         handler_ended(g, swapped);
     if (on_alt && g->alt_in_use)
