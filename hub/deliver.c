@@ -197,30 +197,33 @@ void green_alt_stack_changed(struct green *g)
 
 void (*hub_signal_hook)(void);
 void (*hub_orphans_hook)(struct green *g);
-static _Atomic bool signals_came;
+_Atomic bool deliver_signals_came;
 
 /* What its mask lets in comes here and now, on the context that is left, which may block it: so that
  * who follows looks before it runs, and not only a hub that polls, when it may have ended. */
 void deliver_mask(struct carrier *c, struct green *next)
 {
     carrier_set_mask(c, next->mask);
-    if (atomic_load_explicit(&signals_came, memory_order_relaxed))
+    if (atomic_load_explicit(&deliver_signals_came, memory_order_relaxed))
         atomic_store_explicit(&next->tls->deferred, 1, memory_order_relaxed);
 }
 
 void hub_signal(void)
 {
-    atomic_store(&signals_came, true);
+    atomic_store(&deliver_signals_came, true);
     struct hub *h = green_tls.hub ? green_tls.hub : hub_all[0];
-    if (h)
-        ev_async_send(h->loop, h->async);
+    if (!h)
+        return;
+    ev_async_send(h->loop, h->async);
+    if (atomic_load(&h->listening) & (LISTEN_MONITOR | LISTEN_WORK))
+        monitor_poke();
 }
 
 void deliver_hub_signals(struct hub *h)
 {
     (void)h;
-    if (__builtin_expect(atomic_load_explicit(&signals_came, memory_order_relaxed), 0) &&
-        atomic_exchange(&signals_came, false) && hub_signal_hook)
+    if (__builtin_expect(atomic_load_explicit(&deliver_signals_came, memory_order_relaxed), 0) &&
+        atomic_exchange(&deliver_signals_came, false) && hub_signal_hook)
         hub_signal_hook();
 }
 

@@ -76,6 +76,7 @@ struct hub {
     int rare_epfd;                       /* rare.c; 0: not needed yet; holder, others to close */
     struct ev_io *rare;                  /* holder */
     bool watchers_pending;               /* started, but not in the epoll set yet; holder */
+    size_t awaited;                      /* waits that a poll can end; holder writes, others read as a hint */
     struct lock commands_lock;           /* guards commands */
     struct hub_command *commands;        /* from other threads */
     struct resolver *resolver;           /* NULL before the first name; holder */
@@ -98,7 +99,8 @@ struct hub {
     uint64_t polls, parks, detaches, rejoins, handoffs;
 };
 
-enum { LISTEN_HUB = 1, LISTEN_MONITOR = 2 };
+/* Who waits: the hub itself; the monitor, for a switch or for work to be due; the monitor, for work only. */
+enum { LISTEN_HUB = 1, LISTEN_MONITOR = 2, LISTEN_WORK = 4 };
 
 /* A request to a hub from a thread that does not hold it. Freed by the hub. */
 struct hub_command {
@@ -210,6 +212,7 @@ void deliver_mask(struct carrier *c, struct green *next); /* the kernel's become
 void deliver_fork(uint64_t mask);
 void deliver_alt_stack(struct carrier *c, const struct green *g); /* g NULL: none */
 void deliver_alt_start(struct green *main_green);
+extern _Atomic bool deliver_signals_came; /* on a hub's stack, and nobody has seen to them */
 void deliver_hub_signals(struct hub *h); /* hub's context: signals that came on a hub's stack */
 
 /* ---- fdtable.c ---- */

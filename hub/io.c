@@ -85,6 +85,7 @@ static inline void waiter_unlink(struct io_waiter *w)
     if (!watch)
         return;
     watch->shared -= !w->exclusive;
+    w->group->green->hub->awaited--;
     *(w->prev ? &w->prev->next : &watch->head) = w->next;
     *(w->next ? &w->next->prev : &watch->tail) = w->prev;
     w->watch = NULL;
@@ -110,6 +111,7 @@ static inline void waiter_link(struct io_watch *watch, struct io_waiter *w)
     watch->tail = w;
     w->watch = watch;
     watch->shared += !w->exclusive;
+    w->group->green->hub->awaited++;
 }
 
 static void group_fire(struct io_group *group)

@@ -36,7 +36,7 @@ void hub_wake(struct hub *h)
         return;
     if (listening & LISTEN_HUB)
         ev_async_send(h->loop, h->async);
-    if (listening & LISTEN_MONITOR)
+    if (listening & (LISTEN_MONITOR | LISTEN_WORK))
         monitor_poke();
 }
 

@@ -1,8 +1,8 @@
 /* The monitor: a native thread that finds green threads which keep their hub although others could
  * run, asks them to yield, and takes the hub from those that do not enter the runtime.
  *
- * It ticks while green threads run, waits on the hub's epoll descriptor while one runs and nothing
- * else is due, and sleeps when every hub sleeps. It uses no stdio, no dlsym and no lock that the
+ * It ticks while green threads run, waits to be told or for the hub's epoll descriptor while one runs and
+ * nothing else is due, and sleeps when every hub sleeps. It uses no stdio, no dlsym and no lock that the
  * program can hold. Under --strict it only exists, so that libc takes its locks in earnest.
  */
 #include <errno.h>
@@ -30,6 +30,8 @@ enum {
     HURRY_LOOKS = 16,       /* where one blocks, others often do in the same moment */
     STEADY_TICK_NS = 2500000, /* while every hub was seen to switch at so many looks in a row */
     STEADY_LOOKS = 8,
+    ALONE_LOOKS = 8, /* so many without work for anybody else, and the monitor waits to be told */
+    ALONE_TRIM_NS = 100000000, /* but looks that often while there is memory to give back */
     SPARE_AFTER_NS = 20000000, /* after a thread that computes lost its hub: it mostly comes back soon */
     MONITOR_STACK = 64 * 1024,
 };
@@ -75,13 +77,22 @@ static int64_t thread_cpu_ns(pid_t tid)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+/* Does anybody wait for a descriptor? Where nobody does, one that is ready is no work: it is mostly the
+ * running thread's own. */
+static bool descriptors_awaited(const struct hub *h)
+{
+    return __atomic_load_n(&h->awaited, __ATOMIC_RELAXED) != 0;
+}
+
 /* Would anybody else run if the hub were free? The holder's fields are read as hints. */
 static bool work_due(struct hub *h, int64_t now)
 {
     if (__atomic_load_n(&h->run_head, __ATOMIC_RELAXED) || atomic_load(&h->remote) ||
-        __atomic_load_n(&h->commands, __ATOMIC_RELAXED) ||
+        __atomic_load_n(&h->commands, __ATOMIC_RELAXED) || atomic_load(&deliver_signals_came) ||
         atomic_load(&h->next_deadline) <= now)
         return true;
+    if (!descriptors_awaited(h))
+        return false;
     if (__atomic_load_n(&h->watchers_pending, __ATOMIC_RELAXED))
         return true;
     struct pollfd p = {.fd = h->epfd, .events = POLLIN};
@@ -133,7 +144,10 @@ static void monitor_request(struct green *g)
     atomic_compare_exchange_strong(&g->tls->own, &own, OWN_REQUESTED);
 }
 
-enum verdict { HUB_ASLEEP, HUB_BUSY, HUB_WATCHED, HUB_SWITCHES };
+/* Asleep; one thread has kept it since the last look; the same, but that thread sleeps in the kernel and
+ * nothing is due; it switches; whatever it does, nobody else could run before one is woken or its time
+ * comes. */
+enum verdict { HUB_ASLEEP, HUB_BUSY, HUB_WATCHED, HUB_SWITCHES, HUB_ALONE };
 
 /* The monitor's own. */
 static int monitor_hurry;     /* looks to go at the quick pace */
@@ -159,15 +173,18 @@ static enum verdict monitor_look(struct hub *h, int64_t now)
     struct green *g = atomic_load(&h->current);
     uint64_t switches = atomic_load(&h->switches);
     struct carrier *c = __atomic_load_n(&h->carrier, __ATOMIC_RELAXED);
+    bool alone = !descriptors_awaited(h) && !work_due(h, now);
     if (!g || !c || switches != h->seen_switches) {
         h->seen_switches = switches;
         h->stuck_since = now;
         h->stuck_cpu = h->stuck_cpu_first = c ? thread_cpu_ns(c->tid) : 0;
-        return HUB_SWITCHES;
+        return alone ? HUB_ALONE : HUB_SWITCHES;
     }
     int64_t cpu = thread_cpu_ns(c->tid);
     bool asleep = cpu == h->stuck_cpu && monitor_state(h, c, cpu) == THREAD_SLEEPS;
     h->stuck_cpu = cpu;
+    if (alone)
+        return HUB_ALONE;
     if (!work_due(h, now))
         return asleep ? HUB_WATCHED : HUB_BUSY;
     /* A thread computes for as long as it had a processor, not for as long as it waited for one. */
@@ -225,18 +242,32 @@ void monitor_wake_slow(void)
         sys_6(SYS_futex, &monitor_asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-/* Every hub that runs is blocked in the kernel with nothing else to do: wait for something to do. */
-static void monitor_watch(int64_t now)
+/* Has a hub that runs got something to do since it was looked at? Where the monitor listens for work only,
+ * that its thread went to sleep and came back is none. */
+static bool watch_over(struct hub *h, int64_t now)
+{
+    int listening = atomic_load(&h->listening);
+    return !(listening & LISTEN_HUB) &&
+           ((listening & LISTEN_MONITOR && atomic_load(&h->switches) != h->seen_switches) ||
+            work_due(h, now));
+}
+
+/* Every hub that runs has nothing to do but for the thread that runs, which `alone` may go on meanwhile,
+ * else is blocked in the kernel: wait for something to do. */
+static void monitor_watch(int64_t now, bool alone)
 {
     enum { WATCH_MAX = 16 };
     struct pollfd fds[WATCH_MAX + 1] = {{.fd = poke_fd, .events = POLLIN}};
     unsigned n = atomic_load(&hub_count);
     nfds_t count = 1;
     int64_t trim = trim_wait(now), until = trim < 0 ? DEADLINE_NEVER : now + trim;
+    if (alone && trim >= 0 && trim < ALONE_TRIM_NS)
+        until = now + ALONE_TRIM_NS;
     for (unsigned i = 0; i < n; i++) {
         struct hub *h = hub_all[i];
-        atomic_fetch_or(&h->listening, LISTEN_MONITOR);
-        if (count <= WATCH_MAX)
+        bool awaited = descriptors_awaited(h);
+        atomic_fetch_or(&h->listening, awaited ? LISTEN_MONITOR : LISTEN_WORK);
+        if (awaited && count <= WATCH_MAX)
             fds[count++] = (struct pollfd){.fd = h->epfd, .events = POLLIN};
         int64_t next = atomic_load(&h->next_deadline);
         until = next < until ? next : until;
@@ -244,9 +275,7 @@ static void monitor_watch(int64_t now)
     barrier_all();
     bool due = n > WATCH_MAX;
     for (unsigned i = 0; i < n && !due; i++)
-        due = !(atomic_load(&hub_all[i]->listening) & LISTEN_HUB) &&
-              (atomic_load(&hub_all[i]->switches) != hub_all[i]->seen_switches ||
-               work_due(hub_all[i], now));
+        due = watch_over(hub_all[i], now);
     if (!due) {
         int64_t ns = until == DEADLINE_NEVER ? -1 : until - now;
         if (ns < 0 && until != DEADLINE_NEVER)
@@ -258,7 +287,7 @@ static void monitor_watch(int64_t now)
             sys_3(SYS_read, poke_fd, &pokes, sizeof pokes);
     }
     for (unsigned i = 0; i < n; i++)
-        atomic_fetch_and(&hub_all[i]->listening, ~LISTEN_MONITOR);
+        atomic_fetch_and(&hub_all[i]->listening, ~(LISTEN_MONITOR | LISTEN_WORK));
 }
 
 /* Until the next look. `steady`: so many looks in a row found hubs that switch. */
@@ -278,29 +307,33 @@ static void *monitor_main(void *unused)
     native_name("green-monitor");
     if (hub_settings.strict || hub_settings.handoff == 0)
         trim_alone();
-    int idle = 0, most_idle = IDLE_TICKS, steady = 0;
+    int idle = 0, most_idle = IDLE_TICKS, steady = 0, lonely = 0;
     int64_t idle_since = 0;
     for (;;) {
         int64_t now = clock_now();
         if (!carrier_spares() && now >= monitor_spare)
             carrier_spawn(NULL);
         unsigned n = atomic_load(&hub_count);
-        bool asleep = true, watched = true, switches = true;
+        bool asleep = true, watched = true, switches = true, alone = true;
         for (unsigned i = 0; i < n; i++) {
             enum verdict v = monitor_look(hub_all[i], now);
             asleep &= v == HUB_ASLEEP;
             watched &= v == HUB_ASLEEP || v == HUB_WATCHED;
-            switches &= v == HUB_ASLEEP || v == HUB_SWITCHES;
+            alone &= v == HUB_ASLEEP || v == HUB_WATCHED || v == HUB_ALONE;
+            switches &= v == HUB_ASLEEP || v == HUB_SWITCHES || v == HUB_ALONE;
         }
         steady = switches ? steady + 1 : 0;
+        lonely = alone ? lonely + !asleep : 0;
         if (watched)
             trim_tick(now);
         if (!asleep) {
             idle = 0;
-            if (watched)
-                monitor_watch(now);
-            else
+            if (watched || lonely > ALONE_LOOKS) {
+                monitor_watch(now, !watched);
+                steady = lonely = 0;
+            } else {
                 monitor_nap(monitor_tick(steady));
+            }
             continue;
         }
         idle_since = idle++ ? idle_since : now;

@@ -442,6 +442,7 @@ static void question_over(struct question *q, int status, struct hostent *host)
 {
     bool starved = q->channel->starved;
     q->channel->outstanding--;
+    q->channel->hub->awaited--;
     if (status != ARES_SUCCESS)
         question_answered(q, starved ? RESOLVER_UNSURE : status_of(status), NULL);
     else
@@ -489,6 +490,7 @@ static void question_ask(struct question *q, const char *name)
     struct channel *c = q->channel; /* q may be gone afterwards */
     c->asked++;
     c->outstanding++;
+    c->hub->awaited++;
     if (q->type == RESOLVER_PTR)
         ares_query(c->ares, name, ns_c_in, ns_t_ptr, on_names, q);
     else if (q->type & RESOLVER_NONE)

@@ -113,15 +113,24 @@ bool sched_finish(struct hub *h)
     return fenced;
 }
 
-/* The monitor waits for descriptors because the hub's thread was blocked with nothing else to do:
- * that has changed. Orders with monitor_watch() through its membarrier. */
+/* The monitor waits because the hub's thread had nothing else to do: has that changed? Where it waits
+ * for work only, the thread's own sleeps and wakes, which the hub's context sees to, are none. Orders
+ * with monitor_watch() through its membarrier. */
+static __attribute__((noinline, cold)) void monitor_heed_slow(struct hub *h, int listening)
+{
+    bool work = (h->run_head && atomic_load_explicit(&h->current, memory_order_relaxed)) ||
+                atomic_load_explicit(&deliver_signals_came, memory_order_relaxed);
+    if (!work && !(listening & LISTEN_MONITOR))
+        return;
+    atomic_fetch_and(&h->listening, ~(LISTEN_MONITOR | LISTEN_WORK));
+    monitor_poke();
+}
+
 static inline void monitor_heed(struct hub *h)
 {
-    if (__builtin_expect(atomic_load_explicit(&h->listening, memory_order_relaxed) &
-                             LISTEN_MONITOR, 0)) {
-        atomic_fetch_and(&h->listening, ~LISTEN_MONITOR);
-        monitor_poke();
-    }
+    int listening = atomic_load_explicit(&h->listening, memory_order_relaxed);
+    if (__builtin_expect(listening & (LISTEN_MONITOR | LISTEN_WORK), 0))
+        monitor_heed_slow(h, listening);
 }
 
 void sched_heed(struct hub *h)

@@ -18,13 +18,13 @@
 enum { LIES = 2 }; /* tries in vain before the kernel itself waits */
 
 /* A system call that may block on `fd`, but must not now. */
-static long call_at_once(int fd, const long a[6], long number)
+static long call_at_once(const struct fd_entry *e, int fd, const long a[6], long number)
 {
+    if (iotry_nonblocking(e, fd))
+        return sys_6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     long status = sys_3(SYS_fcntl, fd, F_GETFL, 0);
     if (status < 0)
         return status;
-    if (status & O_NONBLOCK)
-        return sys_6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     sys_3(SYS_fcntl, fd, F_SETFL, status | O_NONBLOCK);
     long r = sys_6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     sys_3(SYS_fcntl, fd, F_SETFL, status);
@@ -79,7 +79,7 @@ static long sendfile_attempt(struct iotry *t, int fd, bool now)
     const long args[6] = {fd, c->in, (long)c->at, (long)(c->count - t->done), 0, 0};
     long r;
     if (now && iotry_flags(c->entry) & FD_OURS)
-        r = call_at_once(fd, args, SYS_sendfile);
+        r = call_at_once(c->entry, fd, args, SYS_sendfile);
     else if (now && !iotry_poll(fd, POLLOUT))
         r = -EAGAIN;
     else
@@ -139,7 +139,7 @@ static ssize_t splice_ends(int in, int out, const long now[6], const long later[
         if (other < 0)
             r = sys_6(number, now[0], now[1], now[2], now[3], now[4], now[5]);
         else if (!shared)
-            r = call_at_once(other, now, number);
+            r = call_at_once(fd_entry(other), other, now, number);
         signal_of_call(r);
         if (r != -EAGAIN || (!wait && !shared))
             return iotry_result(r);
