@@ -49,14 +49,14 @@ ALL_CFLAGS = -std=gnu17 $(WARNINGS) $(CFLAGS) -MMD -MP
 # allocated lazily. Unwind tables let pthread_exit and C++ exceptions pass through our frames, and
 # -fexceptions runs the cleanups of those frames (preload/unwind.c stands between them and libgcc_s).
 LIB_CFLAGS := -fPIC -fvisibility=hidden -fno-semantic-interposition -ftls-model=initial-exec -fno-plt -fno-math-errno \
-    -fexceptions -fasynchronous-unwind-tables -fno-stack-protector
+    -fexceptions -fasynchronous-unwind-tables -fno-stack-protector -fdata-sections
 
 comma := ,
 PARTIAL := no
 # Nothing unloads libgreen; it initialises before the libraries that may call it.
 LIB_LDFLAGS := -shared -Wl,-soname,libgreen.so -Wl,-z,initfirst,-z,now,-z,relro,-z,nodelete,-z,noexecstack \
     $(if $(filter yes,$(PARTIAL)),-Wl$(comma)--unresolved-symbols=ignore-all,-Wl$(comma)--no-undefined) \
-    -Wl,--exclude-libs,ALL,-z,text,--build-id,--hash-style=gnu
+    -Wl,--exclude-libs,ALL,-z,text,--build-id,--hash-style=gnu,--sort-section=alignment
 
 # ---- Sources ---------------------------------------------------------------------------------
 

@@ -80,14 +80,16 @@ void fd_shared(int fd)
         atomic_fetch_and_explicit(&e->flags, (uint8_t)~FD_OURS, memory_order_relaxed);
 }
 
+/* What is only looked at is not written to: a forked child would get a copy of its page. */
 void fd_shared_all(void)
 {
-    for (unsigned i = 0; i < CHUNKS; i++) {
-        struct fd_entry *chunk = atomic_load_explicit(&fd_chunks[i], memory_order_acquire);
-        for (unsigned k = 0; chunk && k < CHUNK; k++)
-            if (atomic_load_explicit(&chunk[k].flags, memory_order_relaxed) & FD_OURS)
-                atomic_fetch_and_explicit(&chunk[k].flags, (uint8_t)~FD_OURS,
-                                          memory_order_relaxed);
+    int high = fd_highest();
+    for (int fd = 0; fd <= high; fd++) {
+        const struct fd_entry *e = fd_peek(fd);
+        if (!e)
+            fd |= CHUNK - 1; /* nothing in this chunk */
+        else if (atomic_load_explicit(&e->flags, memory_order_relaxed) & FD_OURS)
+            fd_shared(fd);
     }
 }
 

@@ -41,6 +41,12 @@ void patch_setup_binding(const char *names)
     }
 }
 
+void patch_calls_forget(void)
+{
+    for (unsigned id = 0; patch_counting && id < PATCH_COUNT; id++)
+        atomic_store_explicit(&patch_calls[id], 0, memory_order_relaxed);
+}
+
 bool patch_special_enter(enum patch_id id)
 {
     if (patch_counting)

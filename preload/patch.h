@@ -28,6 +28,9 @@ extern int patch_special __attribute__((visibility("hidden")));
 /* Calls of each symbol, counted under --stats. Relaxed; read at exit. */
 extern _Atomic uint64_t patch_calls[PATCH_COUNT] __attribute__((visibility("hidden")));
 
+/* In a forked child: nothing has been called yet. */
+void patch_calls_forget(void);
+
 /* Which groups are off (bit GROUP_x) and whether calls are counted. Called once, at start. */
 void patch_setup(unsigned groups_off, bool count);
 

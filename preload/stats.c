@@ -205,8 +205,7 @@ void stats_after_fork(void)
         hub_stats(&stats_base);
     stats_base.parks = stats_base.polls = stats_base.handoffs = stats_base.detaches =
         stats_base.rejoins = stats_base.switches = 0; /* the child's hub is a new one */
-    for (unsigned id = 0; id < PATCH_COUNT; id++)
-        atomic_store_explicit(&patch_calls[id], 0, memory_order_relaxed);
+    patch_calls_forget();
     atomic_store(&stats_printed, false);
 }
 

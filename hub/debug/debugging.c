@@ -76,6 +76,8 @@ void debug_run(void)
 void debug_fork(void)
 {
     report_fork();
+    if (!debug_wanted)
+        return;
     watch_fork();
     control_fork();
     trace_fork();
