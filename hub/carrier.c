@@ -227,6 +227,12 @@ static void carrier_idle(struct carrier *c, bool may_end)
             struct hub *h = g->hub;
             c->post = NULL;
             atomic_store_explicit(&g->state, GREEN_RUNNABLE, memory_order_relaxed);
+            if (!h->carrier) { /* a hub made for g */
+                h->carrier = c;
+                sched_push_remote(h, g);
+                coro_switch(&c->idle, h->coro);
+                continue;
+            }
             carrier_list_spare(c);
             sched_push_remote(h, g);
         }

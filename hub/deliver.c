@@ -131,7 +131,7 @@ void green_set_mask(struct green *g, uint64_t mask)
 void green_mask_settle(void)
 {
     enum { TRIES = 20000, TRY_NS = 50000 };
-    unsigned n = atomic_load_explicit(&hub_count, memory_order_relaxed);
+    unsigned n = atomic_load_explicit(&hub_count, memory_order_acquire);
     for (unsigned i = 0; n > 1 && i < n; i++) {
         struct hub *h = hub_all[i];
         for (int tries = 0; tries < TRIES && !atomic_load(&h->current) &&

@@ -11,6 +11,7 @@ static void rejoin(struct green *g)
 {
     struct carrier *c = g->carrier;
     carrier_set_mask(c, ~(uint64_t)0);
+    own_move(g);
     c->post = g;
     coro_switch(&g->coro, &c->idle);
     g->hub->rejoins++;

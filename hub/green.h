@@ -84,6 +84,8 @@ struct green {
     int64_t ran, ran_from;       /* for sched_watch alone: ns of running, since when; hub */
     void (*entry)(struct green *g); /* what it runs; immutable */
     const void *again_key;       /* its last wait on an address timed out: on which; self */
+    int64_t computed_since;      /* since when `computed` counts, ns; monitor */
+    uint8_t computed;            /* how often its hub was taken while it computed; monitor, see own.c */
     int64_t again_since;         /* and since when it has waited there without a wake, ns; self */
 
     /* Signals; see deliver.c and preload/signal.c. */

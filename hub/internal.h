@@ -85,6 +85,7 @@ struct hub {
     int64_t busy_since;                  /* when it last woke from a sleep; holder */
     uint64_t measured_switches;          /* at the last poll; holder */
     bool (*release)(struct green *);     /* for AFTER_EXIT; holder */
+    bool owned;                          /* by one green thread, see own.c; own.c's lock */
     uint64_t launch_turn;                /* the value of `switches` when one was last launched; holder */
     unsigned launches;                   /* how many were launched at that turn; holder */
     /* monitor only */
@@ -112,6 +113,7 @@ struct hub_command {
 
 extern struct hub *hub_all[HUBS_MAX];
 extern _Atomic unsigned hub_count;
+extern unsigned hub_shared; /* those among which threads are distributed: the first; immutable but in a child */
 extern struct hub_settings hub_settings; /* immutable after hub_start() */
 extern bool hub_enter_fences; /* no membarrier: every entry needs a full fence */
 
@@ -246,6 +248,13 @@ size_t carrier_spares(void);
 _Noreturn void carrier_bury(struct green *g, bool (*release)(struct green *)); /* a bound thread ends */
 int carrier_fork(struct green *self);
 void carrier_forget(void);
+
+/* ---- own.c ---- */
+void own_computed(struct green *g, int64_t now); /* the monitor: g lost its hub as it computed */
+void own_move(struct green *g); /* g, without a hub on its way back to one: gets one of its own if it should */
+void own_end(struct green *g);
+void own_fork(void);
+unsigned hub_processors(void); /* that this process may run on */
 
 /* ---- monitor.c ---- */
 int monitor_start(void);

@@ -20,6 +20,7 @@ enum { HUB_STACK = 256 * 1024, PREFETCH_FROM = 8 };
 
 struct hub *hub_all[HUBS_MAX];
 _Atomic unsigned hub_count;
+unsigned hub_shared;
 size_t green_extra;
 
 /* The hub whose loop is being made, for evglue_open(), and the descriptor that will wake it.
@@ -225,8 +226,8 @@ static bool hub_shares_with(const struct hub *h, struct hub *other)
 /* Give half of a backlog to a hub that sleeps. */
 static void hub_share(struct hub *h)
 {
-    unsigned n = atomic_load_explicit(&hub_count, memory_order_relaxed);
-    if (n < 2 || h->run_length < 2)
+    unsigned n = hub_shared;
+    if (h->run_length < 2)
         return;
     for (unsigned i = 1; i < n; i++) {
         struct hub *other = hub_all[(h->index + i) % n];
@@ -250,7 +251,7 @@ static void hub_share(struct hub *h)
 /* Wait for what libev knows of, or, when somebody is runnable, only look. */
 static void hub_poll(struct hub *h)
 {
-    bool shares = atomic_load_explicit(&hub_count, memory_order_relaxed) > 1;
+    bool shares = hub_shared > 1 && h->index < hub_shared;
     int64_t before = shares ? hub_measure(h) : 0;
     sched_drain_remote(h);
     hub_commands_run(h);

@@ -195,6 +195,8 @@ static enum verdict monitor_look(struct hub *h, int64_t now)
     if (asleep || busy >= hub_settings.handoff || long_since) {
         bool lacks = !carrier_spares();
         bool taken = monitor_take(h, g);
+        if (taken && busy >= hub_settings.handoff)
+            own_computed(g, now);
         monitor_hurry = taken && asleep ? HURRY_LOOKS : monitor_hurry;
         monitor_spare = taken && !asleep ? now + SPARE_AFTER_NS : lacks ? 0 : monitor_spare;
     } else if (busy >= hub_settings.handoff / 2)

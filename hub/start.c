@@ -215,8 +215,7 @@ bool hub_strict(void)
     return hub_settings.strict;
 }
 
-/* Processors that this process may run on. */
-static unsigned processors(void)
+unsigned hub_processors(void)
 {
     unsigned long set[1024 / (8 * sizeof(long))];
     long bytes = sys_3(SYS_sched_getaffinity, 0, sizeof set, set);
@@ -235,12 +234,13 @@ int hub_start(struct green *main_green, size_t extra, const struct hub_settings 
     hub_settings = *settings;
     unsigned hubs = hub_settings.strict ? 1 : hub_settings.carriers;
     if (!hubs)
-        hubs = processors();
+        hubs = hub_processors();
     if (hubs > HUBS_MAX)
         hubs = HUBS_MAX;
     if (hubs > hub_settings.max_carriers)
         hubs = hub_settings.max_carriers;
     unsigned made = 0;
+    hub_shared = 1;
     while (made < hubs && hub_new(made))
         made++;
     if (!made)
@@ -269,7 +269,7 @@ int hub_start(struct green *main_green, size_t extra, const struct hub_settings 
     /* Where the system gives fewer OS threads than were asked for, those do. */
     unsigned run = 1;
     while (!error && run < made && carrier_spawn(hub_all[run]))
-        atomic_store_explicit(&hub_count, ++run, memory_order_release);
+        atomic_store_explicit(&hub_count, hub_shared = ++run, memory_order_release);
     while (made > run)
         hub_delete(hub_all[--made]);
     return error;
@@ -311,7 +311,6 @@ struct green *green_new(const struct coro_attr *attr, void (*entry)(struct green
 void green_launch(struct green *g)
 {
     static _Atomic unsigned turn;
-    unsigned n = atomic_load_explicit(&hub_count, memory_order_relaxed);
     monitor_start(); /* in a forked child; else it runs */
     enter();
     list_add(g);
@@ -324,8 +323,8 @@ void green_launch(struct green *g)
         held->launches = held->launch_turn == turn_now ? held->launches + 1 : 1;
         held->launch_turn = turn_now;
     }
-    if (n > 1 || !h)
-        h = hub_all[atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed) % n];
+    if (hub_shared > 1 || !h || h->owned)
+        h = hub_all[atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed) % hub_shared];
     g->hub = h;
     if (h == held) {
         sched_push(h, g);
@@ -355,6 +354,7 @@ void green_end(bool (*release)(struct green *g))
     list_remove(g);
     PROBE1(exit, g->id);
     deliver_mask_removed(g->mask);
+    own_end(g);
     if (g->bound)
         carrier_bury(g, release);
     g->hub->release = release;
@@ -405,6 +405,7 @@ void hub_after_fork(void)
     offload_fork();
     native_fork();
     monitor_fork();
+    own_fork();
     for (unsigned i = 0; i < HUBS_MAX; i++)
         hub_all[i] = NULL;
     if (!g || g->foreign) { /* not one of ours forked: the next pthread_create starts anew */
@@ -426,6 +427,7 @@ void hub_after_fork(void)
     g->pinned = false;
     g->timer_slot = 0;
     g->calls = 0;
+    g->computed = 0;
     atomic_store(&g->interrupts, 0);
     atomic_store(&g->state, GREEN_RUNNING);
     atomic_store(&h->current, g);

@@ -26,18 +26,23 @@ static struct ring *_Atomic rings[HUBS]; /* immutable once set */
 
 static _Atomic int ring_wanted; /* a futex: the taker should come, 1 */
 
+/* NULL: no memory. */
+static __attribute__((noinline, cold)) struct ring *ring_new(unsigned hub)
+{
+    long at = sys_6(SYS_mmap, NULL, sizeof(struct ring), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at < 0 && at > -4096)
+        return NULL;
+    atomic_store_explicit(&rings[hub], (struct ring *)at, memory_order_release);
+    return (struct ring *)at;
+}
+
 bool ring_make(void)
 {
     struct hub_look h;
-    for (unsigned i = 0; i < HUBS && hub_look_at(i, &h); i++) {
-        if (atomic_load(&rings[i]))
-            continue;
-        long at = sys_6(SYS_mmap, NULL, sizeof(struct ring), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (at < 0 && at > -4096)
+    for (unsigned i = 0; i < HUBS && hub_look_at(i, &h); i++)
+        if (!atomic_load(&rings[i]) && !ring_new(i))
             return false;
-        atomic_store_explicit(&rings[i], (struct ring *)at, memory_order_release);
-    }
     return true;
 }
 
@@ -60,7 +65,7 @@ static __attribute__((noinline)) bool ring_has_room(struct ring *r, uint64_t hea
 static inline void ring_put(unsigned hub, uint64_t a, uint64_t b, uint64_t c)
 {
     struct ring *r = atomic_load_explicit(&rings[hub], memory_order_acquire);
-    if (__builtin_expect(!r, 0))
+    if (__builtin_expect(!r, 0) && !(r = ring_new(hub))) /* of a hub that was made since */
         return;
     uint64_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
     if (__builtin_expect(head == r->room, 0) && !ring_has_room(r, head))

@@ -12,8 +12,9 @@ struct held {
  * until their number stands still. */
 struct held held_now(long most);
 
-/* The runtime keeps that many OS threads for the next time, once it has needed them. */
-enum { HELD_SPARES = 2 };
+/* What the runtime keeps for the next time, once it has needed it: two idle OS threads, and for threads that
+ * compute one more OS thread with two descriptors for each processor. */
+long held_threads_kept(void);
 
 /* Calls fail() for each that has grown. */
 void held_compare(const struct held *before, const struct held *after);

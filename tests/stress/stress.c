@@ -512,7 +512,7 @@ int main(int argc, char **argv)
         fail("what went through the queue", atomic_load(&got_sum) + left, atomic_load(&put_sum));
     if (atomic_load(&inside) || atomic_load(&readers) || atomic_load(&writers))
         fail("somebody is still inside", 1, 0);
-    struct held after = held_now(before.threads + HELD_SPARES);
+    struct held after = held_now(before.threads + held_threads_kept());
     held_compare(&before, &after);
     if (atomic_load(&sent) && !atomic_load(&handled))
         fail("signals handled", 0, atomic_load(&sent));
