@@ -183,10 +183,8 @@ static enum verdict monitor_look(struct hub *h, int64_t now)
     int64_t cpu = thread_cpu_ns(c->tid);
     bool asleep = cpu == h->stuck_cpu && monitor_state(h, c, cpu) == THREAD_SLEEPS;
     h->stuck_cpu = cpu;
-    if (alone)
-        return HUB_ALONE;
-    if (!work_due(h, now))
-        return asleep ? HUB_WATCHED : HUB_BUSY;
+    if (alone || !work_due(h, now))
+        return asleep ? HUB_WATCHED : alone ? HUB_ALONE : HUB_BUSY;
     /* A thread computes for as long as it had a processor, not for as long as it waited for one. */
     int64_t busy = cpu - h->stuck_cpu_first, since = now - h->stuck_since;
     bool long_since = since >= STARVED * hub_settings.handoff ||
