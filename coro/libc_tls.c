@@ -10,6 +10,7 @@
 #include "coro/coro.h"
 #include "coro/libc.h"
 #include "coro/lock.h"
+#include "coro/tid.h"
 
 /* A library whose TLS has a fixed place in every block. */
 struct module {
@@ -261,7 +262,7 @@ static bool is_listed(const struct libc_pthread *p)
  * real id must not be in libc's list twice: setuid() would wait for it for ever.) */
 static bool may_be_listed(const struct libc_pthread *p)
 {
-    return p->user_stack && !is_listed(p) && p->tid > 1 << 22;
+    return p->user_stack && !is_listed(p) && p->tid > TID_KERNEL_MOST;
 }
 
 void libc_tls_loading(void)
@@ -299,7 +300,7 @@ void libc_tls_loaded(void)
     struct libc_pthread *self = libc_pthread_at(tp);
     /* A listed coroutine: the linker initialised its block. (In a forked child a former coroutine is
      * libc's main thread, and stays in the list.) */
-    bool green = is_listed(self) && self->user_stack && self->tid > 1 << 22;
+    bool green = is_listed(self) && self->user_stack && self->tid > TID_KERNEL_MOST;
     modules_acquire();
     if (green)
         *libc_stamp_at(tp) = tls.seen;

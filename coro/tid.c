@@ -9,7 +9,7 @@
 /* Ids are handed out in batches, in turn. A batch is used again when none of its ids is in use: so
  * two bytes for each of them are all there is to remember, in memory that is touched as it goes. */
 enum {
-    TID_FIRST = (1 << 22) + 1024, /* above the kernel's PID_MAX_LIMIT */
+    TID_FIRST = TID_KERNEL_MOST + 1024,
     TID_END = 1 << 30,            /* FUTEX_TID_MASK + 1 */
     BATCH = 1024,
     BATCHES = (TID_END - TID_FIRST) / BATCH,

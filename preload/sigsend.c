@@ -5,13 +5,13 @@
 #include <unistd.h>
 
 #include "coro/sys.h"
+#include "coro/tid.h"
 #include "hub/hub.h"
 #include "preload/kick.h"
 #include "preload/patch.h"
 #include "preload/signal.h"
 #include "preload/thread.h"
 
-enum { PID_MOST = 1 << 22 }; /* the kernel's PID_MAX_LIMIT; green threads have higher ids */
 
 static void info_fill(siginfo_t *info, int sig, int code)
 {
@@ -113,7 +113,7 @@ static struct green *kill_target(pid_t pid, int sig)
 /* A handler that the caller takes runs before kill() returns, on whatever OS thread it is. */
 int green_kill(pid_t pid, int sig)
 {
-    if (pid > PID_MOST && thread_of_tid(pid)) /* the kernel takes a thread's id for its process's */
+    if (pid > TID_KERNEL_MOST && thread_of_tid(pid)) /* the kernel takes a thread's id for its process's */
         pid = (pid_t)sys_0(SYS_getpid);
     PASS_UNLESS_GREEN(kill, pid, sig);
     struct green *target = kill_target(pid, sig);
