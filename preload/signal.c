@@ -24,105 +24,9 @@
 #include "preload/kick.h"
 #include "preload/patch.h"
 #include "preload/rawsignal.h"
+#include "preload/sigrecord.h"
 #include "preload/thread.h"
 #include "preload/timer.h"
-
-/* ---- Records ---- */
-
-enum { RECORDS = 1024 };
-static struct signal_record records[RECORDS];
-static _Atomic uint64_t records_used[RECORDS / 64];
-
-static struct signal_record *record_new(void)
-{
-    for (int i = 0; i < RECORDS / 64; i++) {
-        uint64_t used = atomic_load_explicit(&records_used[i], memory_order_relaxed);
-        while (~used) {
-            int bit = __builtin_ctzll(~used);
-            if (atomic_compare_exchange_weak(&records_used[i], &used, used | (UINT64_C(1) << bit)))
-                return &records[i * 64 + bit];
-        }
-    }
-    return NULL;
-}
-
-static void record_free(struct signal_record *r)
-{
-    size_t i = (size_t)(r - records);
-    atomic_fetch_and(&records_used[i / 64], ~(UINT64_C(1) << i % 64));
-}
-
-/* What is pending for a thread, or for the process. */
-static void record_push(struct signal_record *_Atomic *list, struct signal_record *r)
-{
-    r->next = atomic_load_explicit(list, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak(list, &r->next, r))
-        ;
-}
-
-/* Move what has arrived, oldest first, behind what is queued. */
-static void records_settle(struct green *g)
-{
-    struct signal_record *r = atomic_exchange(&g->arrived, NULL), *ordered = NULL;
-    while (r) {
-        struct signal_record *next = r->next;
-        r->next = ordered;
-        ordered = r;
-        r = next;
-    }
-    struct signal_record **end = &g->queued;
-    while (*end)
-        end = &(*end)->next;
-    *end = ordered;
-}
-
-/* A handler may run at any moment and take from the same list, so signals are held off meanwhile.
- * The oldest of this number; false when there is none. Who sends pushes the record before it sets the
- * bit: so the bit is cleared before the list is looked at, and set again when one is left. */
-static bool record_take(struct green *g, int sig, struct signal_record *out)
-{
-    uint64_t held = signals_hold();
-    atomic_fetch_and(&g->pending, ~signal_bit(sig));
-    records_settle(g);
-    struct signal_record **slot = &g->queued;
-    while (*slot && (*slot)->sig != sig)
-        slot = &(*slot)->next;
-    struct signal_record *r = *slot;
-    bool got = true;
-    if (r) {
-        *out = *r;
-        *slot = r->next;
-        record_free(r);
-        for (r = g->queued; r && r->sig != sig; r = r->next)
-            ;
-        if (r)
-            atomic_fetch_or(&g->pending, signal_bit(sig));
-    } else {
-        *out = (struct signal_record){.sig = sig, .open = true,
-                                      .info = {.si_signo = sig, .si_code = SI_USER}};
-        got = atomic_fetch_and(&g->bare, ~signal_bit(sig)) & signal_bit(sig);
-    }
-    signals_release(held);
-    return got;
-}
-
-/* `open`: g did not block it as it was sent. */
-static int record_send(struct green *g, int sig, const siginfo_t *info, bool open)
-{
-    struct signal_record *r = record_new();
-    if (!r && sig >= SIGRTMIN)
-        return EAGAIN;
-    if (r) {
-        r->sig = sig;
-        r->open = open;
-        r->info = *info;
-        record_push(&g->arrived, r);
-    } else {
-        atomic_fetch_or(&g->bare, signal_bit(sig));
-    }
-    atomic_fetch_or(&g->pending, signal_bit(sig));
-    return 0;
-}
 
 /* ---- Masks ---- */
 
@@ -229,7 +133,7 @@ static bool signal_is_late(const struct signal_record *r, const struct sigaction
  * comes, whichever it is; with signals held off, for a handler may come and look itself. */
 static void resent_add(struct green *g, const struct signal_record *sent)
 {
-    struct signal_record *r = sent->sig < __SIGRTMIN ? record_new() : NULL;
+    struct signal_record *r = sent->sig < __SIGRTMIN ? sigrecord_new() : NULL;
     if (!r)
         return;
     *r = *sent;
@@ -256,7 +160,7 @@ static bool resent_take(struct green *g, int sig, siginfo_t *info)
             *info = r->info;
             got = true;
         }
-        record_free(r);
+        sigrecord_free(r);
     }
     signals_release(held);
     return got;
@@ -275,7 +179,7 @@ int signal_run_pending(struct green *g)
             break;
         int sig = __builtin_ctzll(ready) + 1;
         struct signal_record r;
-        if (!record_take(g, sig, &r))
+        if (!sigrecord_take(g, sig, &r))
             continue;
         struct sigaction act = signal_action(sig);
         if (signal_is_late(&r, &act))
@@ -293,7 +197,7 @@ int signal_run_pending(struct green *g)
             resent_add(g, &r);
         signals_release(held);
         if (sent < 0) {
-            record_send(g, sig, &r.info, r.open); /* too many are queued: later */
+            sigrecord_send(g, sig, &r.info, r.open); /* too many are queued: later */
             break;
         }
     }
@@ -308,7 +212,7 @@ bool signal_take(struct green *g, uint64_t set, siginfo_t *info)
     uint64_t ready;
     while ((ready = atomic_load(&g->pending) & set)) {
         struct signal_record r;
-        if (record_take(g, __builtin_ctzll(ready) + 1, &r)) {
+        if (sigrecord_take(g, __builtin_ctzll(ready) + 1, &r)) {
             *info = r.info;
             return true;
         }
@@ -324,13 +228,13 @@ static _Atomic int process_count[_NSIG]; /* of each number, until a thread or th
 static void process_push(struct signal_record *r)
 {
     atomic_fetch_add(&process_count[r->sig], 1);
-    record_push(&process_arrived, r);
+    sigrecord_push(&process_arrived, r);
 }
 
 /* For `target`, or for whom process_deliver() chooses. */
 static void process_came(int sig, const siginfo_t *info, struct green *target)
 {
-    struct signal_record *r = record_new();
+    struct signal_record *r = sigrecord_new();
     if (r) {
         r->sig = sig;
         r->target = target;
@@ -359,7 +263,7 @@ void signal_requeue(int sig, const siginfo_t *info)
 static void process_passed(struct signal_record *r)
 {
     atomic_fetch_sub(&process_count[r->sig], 1);
-    record_free(r);
+    sigrecord_free(r);
 }
 
 uint64_t signal_process_pending(void)
@@ -401,7 +305,7 @@ static void process_deliver(void)
             green_each(choose, &c);
         struct green *to = c.chosen ? c.chosen : c.bound;
         if (to) {
-            record_send(to, r->sig, &r->info, true);
+            sigrecord_send(to, r->sig, &r->info, true);
             green_interrupt(to, INTERRUPT_SIGNAL);
             if (to->bound) /* it waits in the kernel */
                 action_kick(to, r->sig);
@@ -420,14 +324,14 @@ static void process_inherit(struct green *g)
     while (g->resent) {
         struct signal_record *r = g->resent;
         g->resent = r->next;
-        record_free(r);
+        sigrecord_free(r);
     }
-    records_settle(g);
+    sigrecords_settle(g);
     while (g->queued) {
         struct signal_record *r = g->queued;
         g->queued = r->next;
         if (r->info.si_code == SI_TKILL) {
-            record_free(r);
+            sigrecord_free(r);
         } else {
             r->target = NULL;
             process_push(r);
@@ -448,10 +352,10 @@ static void pending_process_take(struct green *g)
     while (r) {
         struct signal_record *next = r->next;
         if (g->mask & signal_bit(r->sig) || (r->target && r->target != g)) {
-            record_push(&process_arrived, r);
+            sigrecord_push(&process_arrived, r);
             left = true;
         } else {
-            record_send(g, r->sig, &r->info, true);
+            sigrecord_send(g, r->sig, &r->info, true);
             process_passed(r);
         }
         r = next;
@@ -508,7 +412,7 @@ void action_trampoline(int sig, siginfo_t *info, void *context)
             errno = saved;
             return;
         }
-        record_send(target, sig, info, true);
+        sigrecord_send(target, sig, info, true);
         green_interrupt(target, INTERRUPT_SIGNAL);
         atomic_store(&green_tls.in, 0);
     } else if (kick && (!g || own >= OWN_HUB || (g->foreign && !g->bound))) {
@@ -523,7 +427,7 @@ void action_trampoline(int sig, siginfo_t *info, void *context)
             return;
         }
         if (!kick)
-            record_send(g, sig, info, true);
+            sigrecord_send(g, sig, info, true);
         green_interrupt(g, INTERRUPT_SIGNAL);
     } else if (!g) {
         handler_call(NULL, sig, info, context, &act);
@@ -560,7 +464,7 @@ int signal_send(struct green *g, int sig, const siginfo_t *info)
     }
     if (sig < SIGRTMIN && atomic_load(&g->pending) & signal_bit(sig))
         return 0;
-    int error = record_send(g, sig, info, !waits && !blocked);
+    int error = sigrecord_send(g, sig, info, !waits && !blocked);
     if (error)
         return error;
     if (g == self_green()) {
@@ -593,6 +497,5 @@ void signal_fork(void)
         atomic_store(&g->arrived, NULL);
         g->queued = g->resent = NULL;
     }
-    for (int i = 0; i < RECORDS / 64; i++)
-        atomic_store(&records_used[i], 0);
+    sigrecords_fork();
 }

@@ -12,16 +12,6 @@
 
 #pragma GCC visibility push(hidden)
 
-/* One signal on its way to a handler. From a static pool, because handlers allocate it. */
-struct signal_record {
-    struct signal_record *next;
-    int sig;
-    bool open;            /* its thread did not block it as it came */
-    uint32_t dropped;     /* action_dropped(sig) as it was sent */
-    struct green *target; /* while it is the process's: whose it is to be; NULL: who takes it */
-    siginfo_t info;
-};
-
 static inline uint64_t signal_bit(int sig)
 {
     return (uint64_t)1 << (sig - 1);
