@@ -260,6 +260,10 @@ static void monitor_watch(int64_t now, bool alone)
     struct pollfd fds[WATCH_MAX + 1] = {{.fd = poke_fd, .events = POLLIN}};
     unsigned n = atomic_load(&hub_count);
     nfds_t count = 1;
+    if (n > WATCH_MAX) {
+        monitor_nap(TICK_NS);
+        return;
+    }
     int64_t trim = trim_wait(now), until = trim < 0 ? DEADLINE_NEVER : now + trim;
     if (alone && trim >= 0 && trim < ALONE_TRIM_NS)
         until = now + ALONE_TRIM_NS;
@@ -267,13 +271,13 @@ static void monitor_watch(int64_t now, bool alone)
         struct hub *h = hub_all[i];
         bool awaited = descriptors_awaited(h);
         atomic_fetch_or(&h->listening, awaited ? LISTEN_MONITOR : LISTEN_WORK);
-        if (awaited && count <= WATCH_MAX)
+        if (awaited)
             fds[count++] = (struct pollfd){.fd = h->epfd, .events = POLLIN};
         int64_t next = atomic_load(&h->next_deadline);
         until = next < until ? next : until;
     }
     barrier_all();
-    bool due = n > WATCH_MAX;
+    bool due = false;
     for (unsigned i = 0; i < n && !due; i++)
         due = watch_over(hub_all[i], now);
     if (!due) {

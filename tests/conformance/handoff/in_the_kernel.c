@@ -227,6 +227,15 @@ static void fifty_at_the_same_moment(void)
     close(fds[1]);
 }
 
+/* Nobody burns a processor meanwhile. */
+static void waiting_costs_nothing(void)
+{
+    const struct timespec half = { 0, 500000000 };
+    int64_t before = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+    EXPECT_EQ(inline_syscall(SYS_nanosleep, (long)&half, 0, 0, 0, 0, 0), 0);
+    EXPECT(now_ns(CLOCK_PROCESS_CPUTIME_ID) - before < 200000000);
+}
+
 int main(int argc, char **argv)
 {
     static const struct check checks[] = {
@@ -235,6 +244,7 @@ int main(int argc, char **argv)
         CHECK(flock_held_by_another_thread),
         CHECK(fifo_opened_before_its_writer),
         CHECK(fifty_at_the_same_moment),
+        CHECK(waiting_costs_nothing),
     };
     return CHECKS_RUN(checks, argc, argv);
 }
