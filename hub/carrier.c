@@ -229,6 +229,8 @@ static void carrier_idle(struct carrier *c, bool may_end)
             atomic_store_explicit(&g->state, GREEN_RUNNABLE, memory_order_relaxed);
             if (!h->carrier) { /* a hub made for g */
                 h->carrier = c;
+                atomic_fetch_and(&h->listening, ~LISTEN_HUB);
+                monitor_wake();
                 sched_push_remote(h, g);
                 coro_switch(&c->idle, h->coro);
                 continue;

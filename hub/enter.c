@@ -11,11 +11,13 @@ static void rejoin(struct green *g)
 {
     struct carrier *c = g->carrier;
     carrier_set_mask(c, ~(uint64_t)0);
-    own_move(g);
+    if (g->own && !g->pinned)
+        g->hub = g->own;
     c->post = g;
     coro_switch(&g->coro, &c->idle);
     g->hub->rejoins++;
     sched_finish(g->hub);
+    own_want(g);
 }
 
 struct green *enter_slow(void)

@@ -85,6 +85,7 @@ struct green {
     void (*entry)(struct green *g); /* what it runs; immutable */
     const void *again_key;       /* its last wait on an address timed out: on which; self */
     int64_t computed_since;      /* since when `computed` counts, ns; monitor */
+    struct hub *own;             /* of its own, where it rejoins from now on, or NULL; self */
     uint8_t computed;            /* how often its hub was taken while it computed; monitor, see own.c */
     int64_t again_since;         /* and since when it has waited there without a wake, ns; self */
 

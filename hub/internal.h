@@ -251,7 +251,7 @@ void carrier_forget(void);
 
 /* ---- own.c ---- */
 void own_computed(struct green *g, int64_t now); /* the monitor: g lost its hub as it computed */
-void own_move(struct green *g); /* g, without a hub on its way back to one: gets one of its own if it should */
+void own_want(struct green *g); /* g, which has rejoined: gets one of its own for the next time if it should */
 void own_end(struct green *g);
 void own_fork(void);
 unsigned hub_processors(void); /* that this process may run on */

@@ -13,6 +13,7 @@
 enum {
     COMPUTED_MOST = 8, /* so many times within */
     COMPUTED_WITHIN_NS = 1000000000,
+    CARRIERS_EACH = 8, /* of --max-carriers: a hub keeps one, and calls that block need the others */
 };
 
 static struct lock own_lock; /* guards `owned` of hubs, and hub_count once the runtime has started */
@@ -34,25 +35,27 @@ static struct hub *own_find(void)
     for (unsigned i = hub_shared; i < n; i++)
         if (!hub_all[i]->owned)
             return hub_all[i];
-    if (n - hub_shared >= hub_processors() || n == HUBS_MAX)
+    if (n - hub_shared >= hub_processors() || n == HUBS_MAX ||
+        (n + 1) * CARRIERS_EACH > hub_settings.max_carriers)
         return NULL;
     struct hub *h = hub_new(n);
-    if (h)
+    if (h) {
+        atomic_store(&h->listening, LISTEN_HUB); /* sleeps, to whoever looks, until it has a carrier */
         atomic_store_explicit(&hub_count, n + 1, memory_order_release);
+    }
     return h;
 }
 
-void own_move(struct green *g)
+/* By who holds the shared hub: the descriptors of a new one have for a moment the number that the program
+ * expects to get next, and the others on the shared hub cannot open any meanwhile. */
+void own_want(struct green *g)
 {
-    if (g->computed < COMPUTED_MOST || g->pinned || g->hub->owned)
+    if (g->computed < COMPUTED_MOST || g->own)
         return;
     int saved = errno;
     lock_acquire(&own_lock);
-    struct hub *h = own_find();
-    if (h) {
-        h->owned = true;
-        g->hub = h;
-    }
+    if ((g->own = own_find()))
+        g->own->owned = true;
     lock_release(&own_lock);
     g->computed = 0;
     errno = saved;
@@ -60,10 +63,10 @@ void own_move(struct green *g)
 
 void own_end(struct green *g)
 {
-    if (!g->hub->owned)
+    if (!g->own)
         return;
     lock_acquire(&own_lock);
-    g->hub->owned = false;
+    g->own->owned = false;
     lock_release(&own_lock);
 }
 

@@ -428,6 +428,7 @@ void hub_after_fork(void)
     g->timer_slot = 0;
     g->calls = 0;
     g->computed = 0;
+    g->own = NULL;
     atomic_store(&g->interrupts, 0);
     atomic_store(&g->state, GREEN_RUNNING);
     atomic_store(&h->current, g);
