@@ -264,7 +264,7 @@ static void monitor_watch(int64_t now, bool alone)
         monitor_nap(TICK_NS);
         return;
     }
-    int64_t trim = trim_wait(now), until = trim < 0 ? DEADLINE_NEVER : now + trim;
+    int64_t trim = trim_wait_hint(now), until = trim < 0 ? DEADLINE_NEVER : now + trim;
     if (alone && trim >= 0 && trim < ALONE_TRIM_NS)
         until = now + ALONE_TRIM_NS;
     for (unsigned i = 0; i < n; i++) {

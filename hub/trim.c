@@ -17,7 +17,7 @@
 
 #include "../coro/coro.h"
 #include "../coro/sys.h"
-#include "hub.h"
+#include "internal.h"
 
 enum {
     TRIM_AFTER_NS = 100000000, /* unused for so long, and for twice as long at most */
@@ -27,7 +27,7 @@ enum {
 _Static_assert(GREEN_RUNNING == 0 && WAIT_NOTHING == 0, "what is read of memory that was given back");
 
 static int64_t trim_next;       /* when the next part is due; the monitor's own */
-static _Atomic int trim_sleeps; /* trim_alone() waits for a hint */
+static _Atomic int trim_sleeps; /* who gives back waits for a hint; a futex for trim_alone() */
 
 void trim_tick(int64_t now)
 {
@@ -44,17 +44,24 @@ int64_t trim_wait(int64_t now)
 
 /* Who sets trim_sleeps and then looks, and who makes threads end and then reads it in trim_hint(): one of
  * the two sees the other. */
+int64_t trim_wait_hint(int64_t now)
+{
+    atomic_store(&trim_sleeps, 1);
+    atomic_thread_fence(memory_order_seq_cst);
+    int64_t ns = trim_wait(now);
+    if (ns >= 0)
+        atomic_store(&trim_sleeps, 0);
+    return ns;
+}
+
 _Noreturn void trim_alone(void)
 {
     for (;;) {
-        atomic_store(&trim_sleeps, 1);
-        atomic_thread_fence(memory_order_seq_cst);
-        int64_t ns = trim_wait(clock_now());
+        int64_t ns = trim_wait_hint(clock_now());
         if (ns < 0) {
             sys_6(SYS_futex, &trim_sleeps, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
         } else {
             struct timespec ts = {ns / 1000000000, ns % 1000000000};
-            atomic_store(&trim_sleeps, 0);
             sys_2(SYS_nanosleep, &ts, NULL);
         }
         trim_tick(clock_now());
@@ -65,6 +72,8 @@ void trim_hint(void)
 {
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&trim_sleeps, memory_order_relaxed) && coro_trim_due() &&
-        atomic_exchange(&trim_sleeps, 0))
+        atomic_exchange(&trim_sleeps, 0)) {
         sys_6(SYS_futex, &trim_sleeps, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        monitor_poke();
+    }
 }

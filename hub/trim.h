@@ -12,10 +12,13 @@ void trim_tick(int64_t now);
  * -1: never. */
 int64_t trim_wait(int64_t now);
 
+/* The same; where it is never, the next trim_hint() with something to do ends the monitor's wait. */
+int64_t trim_wait_hint(int64_t now);
+
 /* What the monitor does where it looks at no hub: never returns. */
 _Noreturn void trim_alone(void);
 
-/* A hub is about to sleep: trim_alone() looks whether there is something to do. */
+/* A hub is about to sleep: who waits for a hint comes if there is something to do. */
 void trim_hint(void);
 
 #endif

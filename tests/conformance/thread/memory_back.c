@@ -8,6 +8,8 @@
 
 #include <malloc.h>
 #include <signal.h>
+#include <stdnoreturn.h>
+#include <sys/syscall.h>
 
 enum { THREADS = 5000, WITH_LIBRARY = 500, ROUNDS = 2, PATIENCE_MS = 15000 };
 
@@ -118,6 +120,106 @@ static void large_stacks(void)
     crowds_leave_nothing(8 << 20);
 }
 
+/* ---- While others have nothing to do, and the last one does not wait as those do ---- */
+
+enum { FEW = 200, TOUCHED = 256 << 10, MOST_KIB = 25 << 10 };
+
+static void *touch(void *argument)
+{
+    char bytes[TOUCHED];
+    memset(bytes, 1, sizeof bytes);
+    __asm__ volatile("" : : "r"(bytes) : "memory");
+    pthread_barrier_wait(&all_there);
+    return argument;
+}
+
+static void few_touch(void)
+{
+    pthread_barrier_init(&all_there, NULL, FEW + 1);
+    for (int i = 0; i < FEW; i++) {
+        threads[i] = start(touch, NULL);
+    }
+    pthread_barrier_wait(&all_there);
+    sleep_ms(20);
+}
+
+static void few_join(void)
+{
+    for (int i = 0; i < FEW; i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
+static void compute_for_ms(int ms)
+{
+    int64_t began = now_ns(CLOCK_MONOTONIC);
+    while (ms_since(began) < ms) {
+    }
+}
+
+/* No wrapper sees it. */
+static noreturn void block_unseen(void)
+{
+    few_touch();
+    few_join();
+    sleep_ms(1);
+#if defined(__x86_64__)
+    long result = SYS_pause;
+    __asm__ volatile("syscall" : "+a"(result) : : "rcx", "r11", "memory");
+#else
+    pause();
+#endif
+    _exit(3);
+}
+
+static noreturn void compute_and_wait(void)
+{
+    few_touch();
+    compute_for_ms(100);
+    few_join();
+    pause();
+    _exit(3);
+}
+
+static long weight_of(pid_t pid)
+{
+    char path[64];
+    long pages = 0, shared = 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", pid);
+    FILE *statm = fopen(path, "r");
+    EXPECT_EQ(fscanf(statm, "%*d %ld %ld", &pages, &shared), 2);
+    fclose(statm);
+    return (pages - shared) * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static void child_weighs_little(void (*become)(void))
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        become();
+    }
+    sleep_ms(500);
+    long after = 0;
+    for (int waited = 0; (after = weight_of(pid)) > MOST_KIB && waited < PATIENCE_MS; waited += 50) {
+        sleep_ms(50);
+    }
+    if (after > MOST_KIB) {
+        printf("FAIL %ld KiB stay of %d threads\n", after, FEW);
+    }
+    kill(pid, SIGKILL);
+    EXPECT_EQ(waitpid(pid, NULL, 0), pid);
+}
+
+static void while_a_call_blocks_unseen(void)
+{
+    child_weighs_little(block_unseen);
+}
+
+static void after_one_that_computed(void)
+{
+    child_weighs_little(compute_and_wait);
+}
+
 /* Undefined, but nothing that may hurt others. */
 static void ids_of_the_past(void)
 {
@@ -139,6 +241,8 @@ static void with_a_library(void)
 }
 
 static const struct check checks[] = {
+    CHECK(while_a_call_blocks_unseen),
+    CHECK(after_one_that_computed),
     CHECK(small_stacks),
     CHECK(ids_of_the_past),
     CHECK(large_stacks),
