@@ -166,18 +166,24 @@ footprint() {
     "$SMOKE_BIN/warden" --once "${SERVER[$1]}" | sed -n "s/^$2=//p"
 }
 
-# settled NAME KEY: that figure when it has not fallen for most of a second.
+# settled NAME KEY [ENOUGH]: that figure when it has not fallen for most of a second, or sooner, when it is
+# no more than ENOUGH twice running. A hundredth of the memory is no fall: what a page costs that many
+# programs share depends on how many there are at the moment.
 settled() {
-    local last now calm=0 tries=0
+    local now last calm=0 few=0 tries=0 slack=0
     last=$(footprint "$1" "$2")
+    now=$last
     while [ "$calm" -lt 8 ] && [ "$tries" -lt 50 ]; do
+        [ "$now" -gt "${3:--1}" ] && few=0 || few=$((few + 1))
+        [ "$few" -lt 2 ] || break
         sleep 0.1
         now=$(footprint "$1" "$2")
-        if [ "$now" -lt "$last" ]; then calm=0; else calm=$((calm + 1)); fi
-        last=$now
+        [ "$2" != total_kb ] || slack=$((last / 100))
+        if [ "$now" -lt $((last - slack)) ]; then calm=0; else calm=$((calm + 1)); fi
+        [ "$calm" -gt 0 ] && [ "$now" -lt "$last" ] || last=$now
         tries=$((tries + 1))
     done
-    echo "$last"
+    echo "$now"
 }
 
 # --- loads and clients -------------------------------------------------------------------------
@@ -312,6 +318,13 @@ trial() {
     load -c 50 -n 500 "${again[@]}" "$@"
 }
 
+# idle NAME: what the server has when nobody is served any more, in descriptors and threads: IDLE_FDS and
+# IDLE_THREADS. Unknown, they are waited for the whole time; later it is enough to be there again.
+idle() {
+    IDLE_FDS=$(settled "$1" fds "$IDLE_FDS")
+    IDLE_THREADS=$(footprint "$1" threads)
+}
+
 # many NAME COUNT OPTIONS... HOST PORT: so many connections in fifty places, each of one request or a piece
 # of one; when they have ended a single one, because some servers join what ended, or close it, when the
 # next connection comes.
@@ -319,8 +332,9 @@ many() {
     local name=$1 count=$2
     shift 2
     load -c 50 -n "$count" "$@"
-    settled "$name" fds >/dev/null
-    load -c 1 -n 1 "$@"
+    settled "$name" fds "$IDLE_FDS" >/dev/null
+    ONE_MORE=(-c 1 -n 1 "$@")
+    load "${ONE_MORE[@]}"
 }
 
 # churn NAME COUNT OPTIONS... HOST PORT: so many connections with one request each; no descriptor is
@@ -329,7 +343,8 @@ churn() {
     local name=$1 count=$2 fds
     shift 2
     many "$name" 500 --per-connection 1 "$@"
-    fds=$(settled "$name" fds)
+    idle "$name"
+    fds=$IDLE_FDS
     many "$name" "$count" --per-connection 1 "$@"
     grown "$name" fds "$fds" $((fds + 16)) "after $count connections"
 }
@@ -340,7 +355,8 @@ storm() {
     local name=$1 count=$2 fds memory
     shift 2
     many "$name" 1000 --storm "$@"
-    fds=$(settled "$name" fds)
+    idle "$name"
+    fds=$IDLE_FDS
     memory=$(settled "$name" total_kb)
     many "$name" "$count" --storm "$@"
     grown "$name" total_kb "$memory" $((memory * 12 / 10 + 512)) "after the storm"
@@ -375,16 +391,20 @@ says() {
 
 # grown NAME KEY BEFORE LIMIT WHEN: a green server may have gone past the limit only where it went past
 # it natively too, and then a fifth further than that. Memory goes back when the server is idle, and
-# mariadb goes on writing after a storm: there are ten seconds before it is judged.
+# mariadb goes on writing after a storm: what is past the limit has ten seconds, and a single connection
+# more in each, before it is judged.
 grown() {
     local now native tries=0 limit=$4 file="grown-$2-${5// /-}"
-    now=$(settled "$1" "$2")
     if [ "$MODE" = green ] && [ "$EVENTLET_RUN" != env ]; then
         native=$(<"$WORK/native/$file")
         [ "$native" -le "$limit" ] || limit=$((native * 12 / 10 + 16))
+    fi
+    now=$(settled "$1" "$2" "$limit")
+    if [ "$MODE" = green ] && [ "$EVENTLET_RUN" != env ]; then
         while [ "$now" -gt "$limit" ] && [ "$tries" -lt 10 ]; do
             sleep 1
-            now=$(settled "$1" "$2")
+            load "${ONE_MORE[@]}"
+            now=$(settled "$1" "$2" "$limit")
             tries=$((tries + 1))
         done
         [ "$now" -le "$limit" ] || fail "$2 went from $3 to $now $5 (natively to $native)"
@@ -422,9 +442,12 @@ case_run() {
     RUN=$WORK/$1
     mkdir -p "$RUN"
     PORT=$(free_port)
+    IDLE_FDS="" IDLE_THREADS=""
     if case_serve; then
         case_load
-        settled server threads >/dev/null # the last clients' threads may still be ending
+        # The last clients' threads may still be ending.
+        [ -z "$IDLE_FDS" ] || settled server fds "$IDLE_FDS" >/dev/null
+        settled server threads "$IDLE_THREADS" >/dev/null
     fi
     case_stop
     [ -s "$report" ] || { fail "no report of the server"; return; }
