@@ -18,6 +18,6 @@ case_load() {
     # SIGHUP: the hosts are read again.
     sed -i 's/^127.0.0.9 /127.0.0.19 /' "$RUN/hosts"
     reload server HUP 10 /usr/bin/python3 "$ROOT/tests/smoke/programs/ask.py" dns-one "$PORT" 127.0.0.19
-    load -c 50 -n 1000 --storm 127.0.0.1 "$PORT"
+    MODE=native client storm /usr/bin/python3 "$ROOT/tests/smoke/programs/ask.py" dns-storm "$PORT"
     MODE=native client again /usr/bin/python3 "$ROOT/tests/smoke/programs/ask.py" dns-one "$PORT" 127.0.0.19
 }

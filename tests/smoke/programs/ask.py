@@ -1,4 +1,4 @@
-"""Clients for servers whose protocol needs few words: ask.py memcached|dns|syslog PORT, or
+"""Clients for servers whose protocol needs few words: ask.py memcached|dns|dns-storm|syslog PORT, or
 ask.py dns-one PORT ADDRESS: has nine.test this address?
 
 Each checks what it gets, prints a summary that does not change from run to run, and exits with 1
@@ -89,12 +89,33 @@ def dns(port):
         print("absent:", dns_answer(query, s.recv(600)))
     for i in range(50):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
-            query = dns_query(i, "nine.test", 1)
-            s.sendall(struct.pack(">H", len(query)) + query)
-            reply = s.makefile("rb")
-            got = dns_answer(query, reply.read(struct.unpack(">H", reply.read(2))[0]))
+            got = dns_over(s, dns_query(i, "nine.test", 1))
             if got != "127.0.0.9":
                 wrong.append(("tcp", got))
+    return wrong
+
+
+def dns_over(s, query):
+    """The same over an open TCP connection."""
+    s.sendall(struct.pack(">H", len(query)) + query)
+    reply = s.makefile("rb")
+    return dns_answer(query, reply.read(struct.unpack(">H", reply.read(2))[0]))
+
+
+def dns_storm(port):
+    """Half a query and a reset, a thousand times. The server's queue of connections is five long, and who
+    finds it full comes again after a second, if at all. So every second connection asks a whole query
+    first, and has its answer when the server has come to it."""
+    wrong = []
+    for i in range(1000):
+        query = dns_query(i, "a.wild.test", 1)
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+            if i % 2:
+                got = dns_over(s, query)
+                if got != "127.0.0.7":
+                    wrong.append(("storm", got))
+            s.sendall(struct.pack(">H", len(query)) + query[:len(query) // 2])
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return wrong
 
 
@@ -124,7 +145,8 @@ def syslog(port):
     return []
 
 
-failures = {"memcached": memcached, "dns": dns, "dns-one": dns_one, "syslog": syslog}[sys.argv[1]](int(sys.argv[2]))
+asked = {"memcached": memcached, "dns": dns, "dns-storm": dns_storm, "dns-one": dns_one, "syslog": syslog}
+failures = asked[sys.argv[1]](int(sys.argv[2]))
 if failures:
     print(f"{len(failures)} wrong answers, the first: {failures[:3]}", file=sys.stderr)
     sys.exit(1)
