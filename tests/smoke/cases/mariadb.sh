@@ -25,12 +25,14 @@ slap() {
 }
 case_load() {
     local i
+    # It keeps up to 256 threads for the next connections. Three hundred at once leave it as many as that, and
+    # the storm, which may find fewer or more at once, is then judged by what it leaves itself.
+    slap held --concurrency=300 --number-of-queries=600 --create-schema=mysql \
+        --query="select sleep(0.3)"
     # A storm; a server that answers fewer than it refuses would block its host.
     storm server 20000 127.0.0.1 "$PORT"
     slap slap --concurrency=50 --number-of-queries=5000 --auto-generate-sql \
         --auto-generate-sql-load-type=mixed
-    slap held --concurrency=300 --number-of-queries=600 --create-schema=mysql \
-        --query="select sleep(0.3)"
     # Known rows through many connections: the same table must come of it.
     mariadb_ask "create table test.t (id int primary key, v varchar(100), key (v))" 2>/dev/null ||
         mariadb_ask "create database test; create table test.t (id int primary key, v varchar(100), key (v))"
