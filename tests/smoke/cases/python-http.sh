@@ -10,6 +10,8 @@ case_serve() {
 case_load() {
     trial server --http /1k --expect "$WEB/1k" 127.0.0.1 "$PORT"
     load -c 20 -n 60 --http /4m --expect "$WEB/4m" 127.0.0.1 "$PORT"
-    client curl curl -sS -Z --parallel-max 20 "http://127.0.0.1:$PORT/1k" "http://127.0.0.1:$PORT/64"
+    # Each answer into a file of its own: in parallel either may come first.
+    client curl curl -sS -Z --parallel-max 20 \
+        -o "$RUN/answers/1k" "http://127.0.0.1:$PORT/1k" -o "$RUN/answers/64" "http://127.0.0.1:$PORT/64"
     client listing curl -sS "http://127.0.0.1:$PORT/"
 }
