@@ -307,8 +307,7 @@ static void process_deliver(void)
         if (to) {
             sigrecord_send(to, r->sig, &r->info, true);
             green_interrupt(to, INTERRUPT_SIGNAL);
-            if (to->bound) /* it waits in the kernel */
-                action_kick(to, r->sig);
+            action_kick(to, r->sig); /* it may compute, or wait in the kernel */
         } else {
             hub_mask_refresh();
             signal_requeue(r->sig, &r->info);
