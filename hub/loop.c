@@ -314,6 +314,7 @@ static bool hub_loop_open(struct hub *h)
 {
     ev_set_allocator(hub_realloc);
     hub_making = h;
+    hub_making_wake = -EMFILE;
     h->async = green_calloc(1, sizeof *h->async);
     h->loop = h->async && hub_loop_affordable()
                   ? ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOINOTIFY)
@@ -357,6 +358,6 @@ struct hub *hub_new(unsigned index)
     h->tls = green_tls_at(h->coro->tp);
     atomic_store(&h->tls->own, OWN_HUB);
     h->tls->hub = h;
-    hub_all[index] = h;
+    __atomic_store_n(&hub_all[index], h, __ATOMIC_RELEASE); /* others may look at once */
     return h;
 }
