@@ -1,8 +1,10 @@
 # tinyproxy: a thread per connection, SO_RCVTIMEO, MSG_PEEK, getaddrinfo for every request. It closes
-# after each answer, so nothing can be held.
+# after each answer, so nothing can be held. It syncs its log to the disk for each line: where the storm's
+# broken requests had a line each, how many of them wait at once, and so what malloc keeps afterwards, would
+# be the disk's doing.
 case_package=tinyproxy
 case_needs="tinyproxy nginx"
-case_threads=12 # eight of them sync its log to the disk, which it does for each line
+case_threads=12 # eight of them for its log
 case_log_errors='pthread|thread failed|[Mm]emory'
 # A storm's broken requests are reported, in no fixed number of ways.
 case_ignore='^(ERROR|CONNECT|INFO|WARNING|NOTICE)'
@@ -13,7 +15,7 @@ Port $PORT
 Listen 127.0.0.1
 Timeout 60
 MaxClients 2000
-LogLevel Error
+LogLevel Critical
 END
     serve_at server "$PORT" tinyproxy -d -c "$RUN/conf"
 }
