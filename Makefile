@@ -48,6 +48,8 @@ ALL_CFLAGS = -std=gnu17 $(WARNINGS) $(CFLAGS) -MMD -MP
 # initial-exec: a wrapper reads its thread's words with one instruction, and no TLS block is ever
 # allocated lazily. Unwind tables let pthread_exit and C++ exceptions pass through our frames, and
 # -fexceptions runs the cleanups of those frames (preload/unwind.c stands between them and libgcc_s).
+# -fdata-sections, sorted by alignment below, keeps small variables together behind the large tables, so
+# that a forked child copies few pages.
 LIB_CFLAGS := -fPIC -fvisibility=hidden -fno-semantic-interposition -ftls-model=initial-exec -fno-plt -fno-math-errno \
     -fexceptions -fasynchronous-unwind-tables -fno-stack-protector -fdata-sections
 
